@@ -24,6 +24,7 @@ def make_environment() -> Environment:
     )
     environment.filters |= {
         "number": wording.number,
+        "counted": wording.counted,
         "size": wording.size,
         "price": wording.price,
         "exact_money": wording.money,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from curio_persistence.models import AgentLLMUsage, AgentRun, Approval, ApprovalStatus, EventType
+from curio_persistence.models import AgentLLMUsage, AgentRun, Approval, ApprovalStatus
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_money, encode_time
 from curio_persistence.store.filters import COUNT, Filter, Measure, Order, Where, total
@@ -15,6 +15,7 @@ from curio_persistence.store.query import Position
 from curio_persistence.tables import APPROVALS, EVENTS, RUNS, USAGE
 from curio_persistence.views.steps import RecordRef, Step, step_of
 from curio_persistence.views.timelines import (
+    BEGINS,
     CALL,
     EVENT,
     Found,
@@ -25,10 +26,6 @@ from curio_persistence.views.timelines import (
     up_to,
 )
 
-_BEGINS = {
-    EventType.TOOL_CALL_STARTED.value: EventType.TOOL_CALL.value,
-    EventType.SPAN_STARTED.value: EventType.SPAN.value,
-}
 _MOST_OPEN = 20
 """The open calls that are shown: an agent waits for few at a time."""
 
@@ -148,7 +145,7 @@ class _State:
 
     def open_calls(self) -> tuple[Step, ...]:
         """Return the tool calls and spans that had begun in open runs, and not ended."""
-        types = Filter("event_type", "in", (*_BEGINS, *_BEGINS.values()))
+        types = Filter("event_type", "in", (*BEGINS, *BEGINS.values()))
         of_open = Filter("run_id", "in", tuple(run.run_id for run in self.open_runs))
         columns = ("timestamp", "id", "event_type", "run_id", "span_id", "tool_name")
         rows = self._store.select_columns(EVENTS, columns, (*self._events, of_open, types))
@@ -190,8 +187,8 @@ def _left_open(rows: Iterable[tuple[Any, ...]]) -> Iterable[int]:
     """
     waiting: dict[tuple[Any, ...], list[int]] = {}
     for _, ident, event_type, run_id, span_id, tool_name in rows:
-        begins = event_type in _BEGINS
-        call = (run_id, _BEGINS.get(event_type, event_type), span_id or tool_name)
+        begins = event_type in BEGINS
+        call = (run_id, BEGINS.get(event_type, event_type), span_id or tool_name)
         if begins:
             waiting.setdefault(call, []).append(ident)
         elif waiting.get(call):

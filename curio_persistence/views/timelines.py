@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import islice, pairwise
 from typing import Any
 
-from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, EventType
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.cursors import Cursors
@@ -18,13 +18,27 @@ from curio_persistence.store.query import Position
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.views.histories import History
-from curio_persistence.views.steps import RecordRef, Step, begin_of, step_of, step_of_run, time_of
+from curio_persistence.views.steps import (
+    SPAN,
+    TOOL,
+    RecordRef,
+    Step,
+    begin_of,
+    step_of,
+    step_of_run,
+    time_of,
+)
 
 _ORDER = (Order("at"), Order("kind"), Order("id"))
 RUN, EVENT, CALL = range(3)
 """The kinds of entries, in the order in which those of one moment stand."""
 KINDS = {"run": RUN, "event": EVENT, "usage": CALL}
 TABLES: dict[int, Table[Any]] = {EVENT: EVENTS, CALL: USAGE}
+BEGINS = {
+    EventType.TOOL_CALL_STARTED.value: EventType.TOOL_CALL.value,
+    EventType.SPAN_STARTED.value: EventType.SPAN.value,
+}
+"""The events with which calls begin, and those with which they end."""
 _NAMES = {kind: name for name, kind in KINDS.items()}
 _LAST_ID = 2**63 - 1
 _MILLISECOND = timedelta(milliseconds=1)
@@ -202,6 +216,26 @@ def entry_of(found: Found, gap_ms: float | None = None) -> TimelineEntry:
         record,
         step,
     )
+
+
+def folded(entries: Iterable[TimelineEntry]) -> list[TimelineEntry]:
+    """Return entries in which a tool call or span is one, where both its ends are among them.
+
+    Its end stands where it began. What ends is the one with the same span_id; without one, the last
+    that began of the same name.
+    """
+    shown: list[TimelineEntry] = []
+    waiting: dict[tuple[str, str], list[int]] = {}
+    for entry in entries:
+        begun = waiting.setdefault((entry.run_id, entry.step.span_id or entry.name), [])
+        if getattr(entry.record, "event_type", None) in BEGINS:
+            begun.append(len(shown))
+        elif entry.kind in (TOOL, SPAN) and begun:
+            place = begun.pop()
+            shown[place] = replace(entry, at=shown[place].at, gap_ms=shown[place].gap_ms)
+            continue
+        shown.append(entry)
+    return shown
 
 
 def ref_at(found: Found) -> RecordRef:

@@ -75,6 +75,11 @@ def number(value: float | None) -> str:
     return NOTHING if value is None else _scaled(value, 10_000, _UNITS, f"{value:,}")
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 model call`, `2 model calls` or `28.7 k model calls`."""
+    return f"{number(count)} {noun}{'s' * (count != 1)}"
+
+
 def size(count: int | None) -> str:
     """`411 bytes`, `28.7 kB` or `20.2 MB`."""
     if count is None:

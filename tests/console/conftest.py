@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from curio_persistence import InMemoryPersistence, Persistence
+from curio_persistence import InMemoryPersistence, Persistence, SQLitePersistence
 from curio_persistence.clock import Clock
 from tests.support.console import NOW, client_of, record, served_console
 
@@ -26,6 +27,14 @@ def history() -> Iterator[Persistence]:
 def console(history: Persistence) -> TestClient:
     """The console on that history, as a client."""
     return client_of(history)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def persistence(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Persistence]:
+    """An empty persistence, for tests that record what they look at."""
+    in_memory = request.param == "memory"
+    with InMemoryPersistence() if in_memory else SQLitePersistence(tmp_path / "agent.db") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

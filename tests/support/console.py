@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from threading import Thread
 from typing import Any
+from urllib.parse import unquote
 
 import uvicorn
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from curio_persistence import (
     AgentLLMUsage,
@@ -94,8 +96,20 @@ def _record_calls(
 
 def client_of(persistence: Persistence, **options: Any) -> TestClient:
     """Return a client of the console; `options` are those of `ConsoleOptions`."""
-    app = create_app(persistence, ConsoleOptions(**options))
+    app = _AsServed(create_app(persistence, ConsoleOptions(**options)))
     return TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+
+
+class _AsServed:
+    """An application whose paths are decoded once, as servers do; Starlette's client does twice."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "raw_path" in scope:
+            scope = {**scope, "path": unquote(scope["raw_path"].decode())}
+        await self._app(scope, receive, send)
 
 
 @contextmanager

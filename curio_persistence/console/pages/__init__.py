@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.pages import events, logins, preferences, runs, search
+from curio_persistence.console.pages import (
+    events,
+    logins,
+    preferences,
+    runs,
+    search,
+    sessions,
+    traces,
+)
 from curio_persistence.console.site import Site
 
 _PAGES = (
     runs.routes,
     events.routes,
     search.routes,
-    preferences.routes,
+    sessions.routes,
+    traces.routes,
     logins.routes,
+    preferences.routes,
 )
 
 

@@ -12,7 +12,7 @@ from curio_persistence.views.html.text import Html, harmless
 def finalized(value: Any) -> Any:
     """Return a value as templates write it: recorded text with controls spelt out.
 
-    Each `{{ … }}` passes here; the environment then escapes what is not Markup.
+    Each `{{ … }}` passes here; the environment then escapes what is not markup.
     """
     if isinstance(value, Markup | Html):
         return value
