@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
+from curio_persistence.console.render import charts
 from curio_persistence.console.render.text import finalized, verbatim
 from curio_persistence.views import wording
 
@@ -36,7 +37,7 @@ def make_environment() -> Environment:
         "iso": _iso,
         "verbatim": verbatim,
     }
-    environment.globals |= {"share": wording.share, "took_ms": took_ms}
+    environment.globals |= {"share": wording.share, "took_ms": took_ms, "charts": charts}
     return environment
 
 

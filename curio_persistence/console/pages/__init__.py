@@ -5,8 +5,10 @@ from __future__ import annotations
 from starlette.routing import BaseRoute
 
 from curio_persistence.console.pages import (
+    costs,
     events,
     logins,
+    overview,
     preferences,
     runs,
     search,
@@ -16,12 +18,14 @@ from curio_persistence.console.pages import (
 from curio_persistence.console.site import Site
 
 _PAGES = (
+    overview.routes,
     runs.routes,
     events.routes,
     search.routes,
     sessions.routes,
     traces.routes,
     logins.routes,
+    costs.routes,
     preferences.routes,
 )
 

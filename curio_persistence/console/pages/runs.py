@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from curio_persistence.console.filters import RUN_FILTERS, Filters
@@ -14,11 +14,7 @@ STATUSES = ("running", "completed", "error", "timeout", "cancelled")
 
 
 def routes(site: Site) -> list[BaseRoute]:
-    return [site.page("/runs", _runs), site.page("/", _home)]
-
-
-def _home(site: Site, request: Request) -> Response:
-    return RedirectResponse(site.paths.page("runs"))
+    return [site.page("/runs", _runs)]
 
 
 def _runs(site: Site, request: Request) -> Response:

@@ -1,0 +1,68 @@
+"""How runs ended, as a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from curio_persistence.console.paths import Paths
+from curio_persistence.console.render.charts import Chart, Column, Series
+from curio_persistence.console.viewer import Viewer
+from curio_persistence.console.windows import instant, short_day
+from curio_persistence.models import FAILED_STATUSES, AgentRunStatus
+from curio_persistence.views.wording import number
+
+if TYPE_CHECKING:
+    from curio_persistence.capabilities.run_counts import RunCount
+
+_COMPLETED = (AgentRunStatus.COMPLETED.value,)
+_DAY = timedelta(days=1)
+
+
+def outcome_chart(
+    paths: Paths, viewer: Viewer, counts: Sequence[RunCount], label: str, **filters: object
+) -> Chart:
+    """Return a chart of the runs of each bucket by their outcome; a column leads to its runs."""
+    columns = [
+        Column(
+            _title(viewer, each),
+            _title(viewer, each),
+            paths.page(
+                "runs", **{**filters, "since": instant(each.begin), "until": instant(each.end)}
+            ),
+        )
+        for each in counts
+    ]
+    return Chart(label, "Time", columns, outcomes(counts), number)
+
+
+def outcomes(counts: Sequence[RunCount]) -> list[Series]:
+    """Return the numbers of completed, failed and other runs, which did not end or were ended."""
+    completed, failed, rest = {}, {}, {}
+    for column, each in enumerate(counts):
+        completed[column] = sum(each.by.get(status, 0) for status in _COMPLETED)
+        failed[column] = sum(each.by.get(status, 0) for status in FAILED_STATUSES)
+        rest[column] = each.runs - completed[column] - failed[column]
+    return [
+        Series(name, {column: count for column, count in found.items() if count}, colour)
+        for name, found, colour in (
+            ("completed", completed, "s-ok"),
+            ("other", rest, "s-rest"),
+            ("failed", failed, "s-bad"),
+        )
+    ]
+
+
+def _title(viewer: Viewer, count: RunCount) -> str:
+    """Return `28 Nov, 10:12 to 10:30`; of whole days the first one, and the last one."""
+    begin, end = viewer.local(count.begin), viewer.local(count.end)
+    if (begin.hour, begin.minute, end.hour, end.minute) == (0, 0, 0, 0):
+        last = (end - _DAY).date()
+        days = short_day(begin.date())
+        return days if last <= begin.date() else f"{days} to {short_day(last)}"
+    return f"{_moment(begin)} to {f'{end:%H:%M}' if end.date() == begin.date() else _moment(end)}"
+
+
+def _moment(local: datetime) -> str:
+    return f"{short_day(local.date())}, {local:%H:%M}"

@@ -1,0 +1,157 @@
+"""What model calls cost, by the reader's days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from curio_persistence.console.filters import Filters
+from curio_persistence.console.render.charts import Chart, Column, stacked_bars, with_others
+from curio_persistence.console.render.csv import csv_text
+from curio_persistence.console.security.headers import DOWNLOAD_POLICY
+from curio_persistence.console.site import Site
+from curio_persistence.console.spending import (
+    GROUPS,
+    Spending,
+    Spent,
+    compared,
+    period_rows,
+    spending,
+)
+from curio_persistence.console.windows import LENGTHS, PARAMETERS, Period, Window, instant
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.views.wording import price
+
+_FILTERS = ("agent_id", "model", "provider")
+_CSV = (
+    *("calls", "errors", "input_tokens", "output_tokens"),
+    *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost_usd", "unpriced"),
+)
+
+
+def routes(site: Site) -> list[BaseRoute]:
+    return [site.page("/costs", _costs), site.page("/costs.csv", _costs_as_csv)]
+
+
+class _Asked(NamedTuple):
+    """What a request asks for."""
+
+    filters: Filters
+    window: Window
+    by: str
+
+
+def _costs(site: Site, request: Request) -> Response:
+    filters, window, by = asked = _asked(site, request)
+    periods = window.periods(window.bucket)
+    spent = spending(site.persistence, window, by, periods, filters.values())
+    return site.render(
+        request,
+        "costs.html",
+        filters=filters,
+        window=window,
+        by=by,
+        lengths=LENGTHS,
+        kinds=tuple(GROUPS),
+        spent=spent,
+        compared=compared(spent.total, spent.before, _that(window)),
+        chart=_chart(site, asked, periods, spent),
+        rows=[_row(site, asked, group, number) for number, group in enumerate(spent.groups, 1)],
+        csv=site.paths.page("costs.csv", **filters.chosen, **filters.further),
+    )
+
+
+def _asked(site: Site, request: Request) -> _Asked:
+    filters = Filters.of(
+        site.paths.page("costs"), request.query_params, _FILTERS, (*PARAMETERS, "by")
+    )
+    by = filters.further.get("by", "model")
+    if by not in GROUPS:
+        raise InvalidValueError(f"by is one of {', '.join(GROUPS)}, not {by[:100]!r}.", field="by")
+    return _Asked(filters, Window.of(filters.further, site.viewer(request)), by)
+
+
+def _that(window: Window) -> str:
+    days = "day" if window.length == 1 else f"{window.length} days"
+    return f"the {days} before"
+
+
+# --- the chart ------------------------------------------------------------------------------------
+
+
+def _chart(site: Site, asked: _Asked, periods: Sequence[Period], spent: Spending) -> Markup:
+    agent = asked.filters.get("agent_id") or None
+    columns = [
+        Column(each.title, each.label, _runs(site, each.begin, each.end, agent_id=agent))
+        for each in periods
+    ]
+    series = [(name_of(group.name, asked.by), group.by_period) for group in spent.groups]
+    label = f"Cost by {asked.window.bucket} and {asked.by}"
+    chart = Chart(label, asked.window.bucket.title(), columns, with_others(series), price)
+    return stacked_bars(chart)
+
+
+def name_of(name: str | None, by: str) -> str:
+    """Return the name of a group; calls of which nothing is known have one too."""
+    return f"no {by}" if name is None else name
+
+
+def _runs(site: Site, since: datetime, until: datetime, **filters: str | None) -> str:
+    return site.paths.page("runs", since=instant(since), until=instant(until), **filters)
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+class _Row(NamedTuple):
+    """A group of the table: its colour in the chart, and where it leads."""
+
+    name: str
+    spent: Spent
+    colour: str
+    href: str | None
+
+
+def _row(site: Site, asked: _Asked, spent: Spent, number: int) -> _Row:
+    colour = f"s{number}" if number <= 8 else "s-others"
+    return _Row(name_of(spent.name, asked.by), spent, colour, _leads_to(site, asked, spent.name))
+
+
+def _leads_to(site: Site, asked: _Asked, name: str | None) -> str | None:
+    """Return the runs of an agent or a tag, and the agents of a model or provider."""
+    filters, window, by = asked
+    if name is None:
+        return None
+    if by == "agent":
+        return _runs(site, window.since, window.until, agent_id=name)
+    if by == "tag":
+        return _runs(site, window.since, window.until, tags=name)
+    return filters.with_(**{by: name, "by": "agent" if by == "model" else "model"})
+
+
+# --- CSV ------------------------------------------------------------------------------------------
+
+
+def _costs_as_csv(site: Site, request: Request) -> Response:
+    filters, window, by = _asked(site, request)
+    rows = period_rows(site.persistence, window, by, filters.values())
+    name = f"costs-{window.first}-to-{window.last}-by-{by}.csv"
+    return Response(
+        csv_text((window.bucket, by, *_CSV), _csv_rows(rows, by)),
+        media_type="text/csv",
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Content-Security-Policy": DOWNLOAD_POLICY,
+        },
+    )
+
+
+def _csv_rows(rows: Sequence[object], by: str) -> Iterator[tuple[object, ...]]:
+    for row in rows:
+        yield tuple(getattr(row, name) for name in ("period", GROUPS[by], *_CSV))
