@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from starlette.requests import Request
 
 from curio_persistence.console.security.roles import role_of
+from curio_persistence.tables.keys import ApiKey
 
 THEME_COOKIE, ZONE_COOKIE = "curio_theme", "curio_zone"
 THEMES = ("system", "light", "dark")
@@ -27,6 +28,8 @@ class Viewer:
     now: datetime
     has_zone: bool = True
     """False while the browser has not told its time zone."""
+    key: ApiKey | None = None
+    """The key of a reader of a team's console."""
 
     @property
     def place(self) -> str:
@@ -52,6 +55,7 @@ def viewer_of(request: Request, now: datetime) -> Viewer:
         role_of(request),
         now,
         has_zone=name == told,
+        key=request.scope.get("curio.key"),
     )
 
 

@@ -35,6 +35,9 @@ OBJECTIVES = (
 AGENTS = ("support-triage", "browser", "coder", "researcher")
 STATUSES = ("completed", "completed", "error", "completed", "running", "timeout", "cancelled")
 
+TEAM_URL = "https://curio.example.com"
+SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
+
 
 def record(persistence: Persistence, runs: int = 60) -> None:
     """Record runs of four agents, the newest a few minutes before `NOW`.
@@ -110,6 +113,27 @@ class _AsServed:
         if "raw_path" in scope:
             scope = {**scope, "path": unquote(scope["raw_path"].decode())}
         await self._app(scope, receive, send)
+
+
+def team_client(persistence: Persistence, *, peer: str = "10.0.0.9", **options: Any) -> TestClient:
+    """Return a client of a team's console, which follows no redirects."""
+    settings = ConsoleOptions(team=True, public_url=TEAM_URL, **options)
+    app = _AsServed(create_app(persistence, settings))
+    return TestClient(
+        app,
+        base_url=TEAM_URL,
+        raise_server_exceptions=False,
+        follow_redirects=False,
+        client=(peer, 4711),
+    )
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def log_in(client: TestClient, secret: str, **fields: str) -> Any:
+    return client.post("/login", data={"key": secret, **fields}, headers=SAME_ORIGIN)
 
 
 @contextmanager

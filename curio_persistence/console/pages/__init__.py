@@ -13,6 +13,7 @@ from curio_persistence.console.pages import (
     runs,
     search,
     sessions,
+    settings,
     traces,
 )
 from curio_persistence.console.site import Site
@@ -27,6 +28,7 @@ _PAGES = (
     logins.routes,
     costs.routes,
     preferences.routes,
+    settings.routes,
 )
 
 
