@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute
+from starlette.types import Lifespan
 
 from curio_persistence.console import pages
 from curio_persistence.console.api.routes import routes as api_routes
@@ -20,6 +22,7 @@ from curio_persistence.console.options import ConsoleOptions
 from curio_persistence.console.paths import Paths
 from curio_persistence.console.rail import rail_of
 from curio_persistence.console.security.checks import security_of
+from curio_persistence.console.security.doors import NO_DOORS, Doors
 from curio_persistence.console.site import Site
 from curio_persistence.console.static_files import StaticFiles
 from curio_persistence.console.templating import make_environment
@@ -35,19 +38,21 @@ def make_app(persistence: Persistence, options: ConsoleOptions) -> Starlette:
     return app_of(make_site(lambda: persistence, options))
 
 
-def make_site(source: Any, options: ConsoleOptions) -> Site:
+def make_site(source: Any, options: ConsoleOptions, doors: Doors = NO_DOORS) -> Site:
     """Return the site; `source` returns the persistence, or raises why there is none."""
     files = StaticFiles()
     paths = Paths(options.base_path, files.release)
-    return Site(source, options, make_environment(), files, paths)
+    return Site(source, options, make_environment(), files, paths, doors)
 
 
-def app_of(site: Site) -> Starlette:
-    """Return the application of a site.
+def app_of(
+    site: Site, further: Sequence[BaseRoute] = (), lifespan: Lifespan[Starlette] | None = None
+) -> Starlette:
+    """Return the application of a site, with `further` routes.
 
     `app.state.stopping` is set when its server stops: answers that never end watch it.
     """
-    routes: list[BaseRoute] = [*site.files.routes(), *pages.routes(site), *api_routes(site)]
+    routes = [*site.files.routes(), *further, *api_routes(site), *pages.routes(site)]
     site.templates.globals["rail"] = rail_of(routes)
     answer: Any = partial(answer_to, site)
     app = Starlette(
@@ -59,6 +64,7 @@ def app_of(site: Site) -> Starlette:
             Middleware(Unexpected, answer=answer),
         ],
         exception_handlers={HTTPException: answer, PersistenceError: answer},
+        lifespan=lifespan,
     )
     app.state.stopping = asyncio.Event()
     return app

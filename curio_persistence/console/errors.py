@@ -148,7 +148,7 @@ def _schema_problem(error: SchemaMismatchError) -> Problem:
 
 def is_for_programs(request: Request) -> bool:
     """Return True for requests whose answer is JSON."""
-    return inner_path(request).startswith(("/api/", "/compat/"))
+    return inner_path(request).startswith(("/api/", "/compat/", "/v1/"))
 
 
 def answer_to(site: Site, request: Request, error: Exception) -> Response:

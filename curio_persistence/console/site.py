@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from curio_persistence.console.options import ConsoleOptions
 from curio_persistence.console.paths import Paths
+from curio_persistence.console.security.doors import NO_DOORS, Doors
 from curio_persistence.console.security.roles import check_role
 from curio_persistence.console.static_files import StaticFiles
 from curio_persistence.console.viewer import Viewer, viewer_of
@@ -40,6 +41,7 @@ class Site:
     templates: Environment
     files: StaticFiles
     paths: Paths
+    doors: Doors = NO_DOORS
 
     @property
     def persistence(self) -> Persistence:

@@ -1,4 +1,4 @@
-"""An HTTP server in front of a persistence: takes OpenTelemetry, and shows what is recorded.
+"""An HTTP server in front of a persistence: takes OpenTelemetry, and has the console and its API.
 
 It needs `pip install 'curio-persistence[server]'`.
 """
@@ -23,8 +23,8 @@ def make_app(persistence: Persistence, config: ServerConfig | None = None) -> St
     """Return the server as an ASGI application, for a server of your own or below your own app.
 
     It takes OTLP/HTTP at `/v1/traces`, `/v1/logs` and `/v1/metrics`; `/healthz` and `/readyz` say
-    whether it runs and whether its database answers; `/metrics` is for Prometheus, and
-    `/api/v1/stream` sends what is stored. Its lifespan ends with what waits stored; close the
+    whether it runs and whether its database answers; `/metrics` is for Prometheus. The rest are the
+    pages and the API of `create_app`. Its lifespan ends with what waits stored; close the
     persistence after that.
     """
     app: Starlette = _module("app").make_app(persistence, config or ServerConfig())

@@ -1,4 +1,4 @@
-"""The application: its routes, and what is checked before them."""
+"""The application: the console, and the routes of programs that send and scrape."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 
 from curio_persistence.config.server import ServerConfig
+from curio_persistence.console.app import app_of, make_site
+from curio_persistence.console.options import ConsoleOptions
+from curio_persistence.console.security.doors import Doors
 from curio_persistence.persistence import Persistence
-from curio_persistence.server import health, metrics, otlp, stream
+from curio_persistence.server import health, metrics, otlp
 from curio_persistence.server.intake import Intake
-from curio_persistence.server.keys import Keys
 
 
 def make_app(persistence: Persistence, config: ServerConfig) -> Starlette:
@@ -22,23 +23,24 @@ def make_app(persistence: Persistence, config: ServerConfig) -> Starlette:
     `app.state.stopping` is set when the server stops: answers that never end watch it.
     """
     intake = Intake(config)
-    stopping = asyncio.Event()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
-        stopping.set()
+        app.state.stopping.set()
         await asyncio.to_thread(intake.stop)
 
-    app = Starlette(
-        routes=[
-            *health.routes(persistence),
-            *otlp.routes(persistence, config, intake),
-            *metrics.routes(persistence, intake),
-            *stream.routes(persistence),
-        ],
-        middleware=[Middleware(Keys, config.keys)],
-        lifespan=lifespan,
+    open_to_all = health.routes(persistence)
+    of_programs = [
+        *otlp.routes(persistence, config, intake),
+        *metrics.routes(persistence, intake),
+    ]
+    doors = Doors(
+        open=frozenset(route.path for route in open_to_all),
+        local=frozenset(route.path for route in of_programs),
+        keys=config.keys,
+        role="write",
     )
-    app.state.stopping = stopping
-    return app
+    options = ConsoleOptions(token=config.token, allow_writes=config.allow_writes)
+    site = make_site(lambda: persistence, options, doors)
+    return app_of(site, [*open_to_all, *of_programs], lifespan)

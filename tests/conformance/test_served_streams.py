@@ -14,7 +14,7 @@ import pytest
 
 from curio_persistence import AgentRun, Persistence
 from curio_persistence.capabilities.live import hub
-from curio_persistence.server import stream as sent
+from curio_persistence.console.api import streams as sent
 from tests.support.served import Served, served
 
 PATH = "/api/v1/stream"
@@ -132,7 +132,7 @@ def test_wrong_parameters_are_a_bad_request(persistence: Persistence) -> None:
         for query in wrong:
             answer = server.get(f"{PATH}?{query}")
             assert answer.status == 400
-            assert answer.json()["message"]
+            assert answer.json()["detail"]
         assert server.get(PATH, Last_Event_ID="x").status == 400
 
 

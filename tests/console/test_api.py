@@ -144,6 +144,12 @@ def test_what_is_added_up_is_what_was_recorded(api: Api, recorded: Persistence) 
     assert (point["value"], point["count"]) == (3.5, 3)
 
 
+def test_steps_of_a_run_have_their_places(api: Api, recorded: Persistence) -> None:
+    page = api.get("/runs/run-1/steps", only="tool,model")
+    assert [step["kind"] for step in page["items"]] == ["tool", "model"]
+    assert page["items"][0]["ref"].startswith("event:")
+
+
 def test_a_search_says_what_it_has_not_searched(api: Api, recorded: Persistence) -> None:
     page = api.get("/search", query="lyon")
     assert {hit["run_id"] for hit in page["items"]} == {"run-0", "run-1", "run-2"}
@@ -236,6 +242,7 @@ def test_a_run_is_created_once_and_replaced(api: Api, persistence: Persistence) 
 def test_what_is_not_there_is_a_404(api: Api) -> None:
     for path in (
         "/runs/x",
+        "/runs/x/steps",
         "/runs/x/export",
         "/events/9",
         "/events/x",

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from curio_persistence import connect
-from curio_persistence.server.stream import PATH
 from tests.support.served import Served, served
 
+PATH = "/api/v1/stream"
 CLIENTS, EVENTS = 1_000, 20
 
 

@@ -1,14 +1,19 @@
-"""Receive OpenTelemetry over HTTP until Ctrl-C, and store it.
+"""Receive OpenTelemetry over HTTP until Ctrl-C, store it, and show what is stored.
 
 Whatever exports OTLP over HTTP is recorded by pointing it here: set OTEL_EXPORTER_OTLP_ENDPOINT as
 printed. The database and its tables are made if they are missing. An answer of 200 means that what
 was sent is stored. gRPC is not spoken.
 
+The pages of the console and the HTTP API are served on the same port, for who has the token of the
+printed URL; programs send it as Authorization: Bearer. It lets them also send records, and with
+--allow-writes delete them. /metrics is for Prometheus, and /api/v1/stream sends what is stored as
+server-sent events.
+
 Only programs of this machine are answered. To listen on another address, set CURIO_SERVER_KEYS to
-one key, or several with commas between them; each request then needs one, as Authorization: Bearer.
-/healthz and /readyz need none: they answer 200 while the server runs, and while its database
-answers. /metrics is for Prometheus, and /api/v1/stream sends what is stored as server-sent events.
-As JSON, one line with the URL, once requests are answered.
+one key, or several with commas between them; each request then needs one, as Authorization: Bearer,
+and a browser opens /?token=KEY once. /healthz and /readyz need none: they answer 200 while the
+server runs, and while its database answers. As JSON, one line with the URL and the token, once
+requests are answered.
 """
 
 from __future__ import annotations
@@ -51,6 +56,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         help="a key that senders need; better in CURIO_SERVER_KEYS, which other users cannot see",
     )
+    parser.add_argument(
+        "--no-token",
+        action="store_true",
+        help="let all users of this machine see the pages and use the API",
+    )
+    parser.add_argument(
+        "--allow-writes", action="store_true", help="let readers of the pages and the API delete"
+    )
     add_json_option(parser)
 
 
@@ -73,17 +86,28 @@ def run(options: Namespace, output: Output) -> int:
 
 
 def _config(options: Namespace) -> ServerConfig:
+    from secrets import token_urlsafe
+
     from curio_persistence import ServerConfig
 
     config = ServerConfig.from_env()
     keys = config.keys if options.key is None else tuple(options.key)
-    return replace(config, host=options.host, port=options.port, keys=keys)
+    token = None if options.no_token or keys else token_urlsafe(24)
+    return replace(
+        config,
+        host=options.host,
+        port=options.port,
+        keys=keys,
+        token=token,
+        allow_writes=options.allow_writes,
+    )
 
 
 def _tell(url: str, location: str, config: ServerConfig, output: Output) -> None:
     """Say where the server listens, and what senders set."""
     if not output.for_people:
-        output.json_line({"url": url})
+        secret = {} if config.token is None else {"token": config.token}
+        output.json_line({"url": url, **secret})
         output.flush()
         return
     output.line(f"{location}: listening on {url}. Ctrl-C ends it.")
@@ -92,4 +116,7 @@ def _tell(url: str, location: str, config: ServerConfig, output: Output) -> None
     output.line("  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
     if config.keys:
         output.line('  export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20KEY"')
+    token = "KEY" if config.keys else config.token
+    output.line("People open:")
+    output.line(f"  {url}/" if token is None else f"  {url}/?token={token}")
     output.flush()

@@ -42,13 +42,10 @@ def answer(request: Request, operation: Operation, found: Any) -> Response:
 
 
 def _page(found: Any) -> dict[str, Any]:
-    """Return a page's records, its cursor, and how many records a search left out."""
-    page = {
-        "items": [_plain(each) for each in found],
-        "next_cursor": getattr(found, "next_cursor", None),
-    }
-    pending = getattr(found, "pending", None)
-    return page if pending is None else {**page, "pending": pending}
+    """Return a page's records, its cursors, and how many records a search left out."""
+    page = {"items": [_plain(each) for each in found], "next_cursor": None}
+    told = ("next_cursor", "previous_cursor", "pending")
+    return page | {name: getattr(found, name) for name in told if hasattr(found, name)}
 
 
 def _created(request: Request, found: Any) -> Response:

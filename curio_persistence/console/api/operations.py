@@ -37,6 +37,7 @@ from curio_persistence.console.api.parameters import (
 from curio_persistence.models import Agent, AgentLLMUsage, AgentRun, AgentRunEvent, AuditEntry
 from curio_persistence.store.base import HealthCheck
 from curio_persistence.tables.alerts import Alert, AlertRule
+from curio_persistence.views.brief import BriefStep
 from curio_persistence.views.traces.listing import TraceFilters
 from curio_persistence.views.traces.trace import TraceSummary
 
@@ -52,6 +53,15 @@ _SPENT_BY = ("agent", "model", "provider", "status", "session", "user", "tag", *
 _ZONE = Parameter("timezone", TEXT, "The IANA name of the time zone of periods.", default="UTC")
 _PERCENTILES = Parameter("percentiles", TRUTH, "Add percentiles of latencies.", default=False)
 _BRIEF = Parameter("brief", TRUTH, "Leave out what may be long.", default=False)
+_STEPS = (
+    Parameter("only", WORDS, "Only `model`, `tool`, `run`, `span`, `event`, or event types."),
+    Parameter("min_level", TEXT, "Only steps that are at least so severe."),
+    Parameter("failed", TRUTH, "Only steps that failed.", default=False),
+    Parameter("text", TEXT, "Only steps with this text in their name or words."),
+    Parameter("around", TEXT, "The page with this step, such as `event:7`."),
+    limit(500),
+    CURSOR,
+)
 _CONFLICTS = Parameter(
     "on_conflict",
     TEXT,
@@ -96,6 +106,14 @@ OPERATIONS = (
         Answer("nothing"),
         "Delete a run with all that belongs to it.",
         role="admin",
+    ),
+    Operation(
+        "GET",
+        "/runs/{run_id}/steps",
+        "runs.steps",
+        Answer("page", BriefStep),
+        "List the steps of a run by time: model calls, tools, events and child runs.",
+        _STEPS,
     ),
     Operation(
         "GET",

@@ -19,6 +19,7 @@ _TYPES: Mapping[str, Schema] = {
     "bool": {"type": "boolean"},
     "datetime": {"type": "string", "format": "date-time"},
     "Decimal": _COST,
+    "RecordRef": {"type": "string", "examples": ["event:7"]},
     "list[str]": {"type": "array", "items": {"type": "string"}},
 }
 _TEXT, _COUNT, _OBJECT = {"type": "string"}, {"type": "integer"}, {"type": "object"}
@@ -45,7 +46,6 @@ NAMED: Mapping[str, Schema] = {
         differences={"type": "array", "items": _OBJECT},
         steps={"type": "array", "items": _OBJECT},
     ),
-    "Step": {"type": "object", "description": "A step in brief, with its `ref` and `depth`."},
     "Trace": {"type": "object", "description": "A TraceSummary, and its `spans`."},
     "AlertSettings": {
         "type": "object",

@@ -34,7 +34,7 @@ def security_of(site: Site, answer: Callable[[Request, Exception], Response]) ->
     if options.team:
         checks.append(Middleware(TeamGate, site=site, answer=answer))
     else:
-        checks.append(Middleware(LocalGate, options=options))
+        checks.append(Middleware(LocalGate, site=site))
     if options.audit_reads:
         checks.append(Middleware(OpenedRuns, site=site, answer=answer))
     return checks

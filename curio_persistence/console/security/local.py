@@ -9,23 +9,30 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from curio_persistence.console.options import ConsoleOptions
+from curio_persistence.console.errors import Problem, is_for_programs, problem_json
 from curio_persistence.console.security.requests import (
     bearer_of,
     is_from_elsewhere,
     is_known_host,
 )
+from curio_persistence.console.site import Site, inner_path
 
 TOKEN = "token"
 """The parameter of the opened URL."""
+_MISDIRECTED = (
+    "This host is not known here. Open it as http://127.0.0.1, or start the console with "
+    "--public-url, or the server with keys."
+)
 
 
 class LocalGate:
     """Lets requests of this machine pass, and those with the token where there is one."""
 
-    def __init__(self, app: ASGIApp, options: ConsoleOptions) -> None:
+    def __init__(self, app: ASGIApp, site: Site) -> None:
         self._app = app
-        self._options = options
+        self._options, self._doors = site.options, site.doors
+        token = () if site.options.token is None else (site.options.token,)
+        self._secrets = site.doors.keys or token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -35,31 +42,37 @@ class LocalGate:
         if answer is not None:
             await answer(scope, receive, send)
             return
-        scope["curio.role"] = "admin" if self._options.allow_writes else "read"
+        scope["curio.role"] = "admin" if self._options.allow_writes else self._doors.role
         await self._app(scope, receive, send)
 
     def _refusal(self, request: Request) -> Response | None:
         """Return the answer to a request that does not pass; None for one that does."""
-        if not is_known_host(request.headers.get("host", ""), self._options.public_url):
-            return PlainTextResponse(
-                "This host is not known to the console. Open it as http://127.0.0.1, or start it "
-                "with --public-url.",
-                403,
-            )
-        if is_from_elsewhere(request):
+        path = inner_path(request)
+        if path in self._doors.open:
+            return None
+        if not (self._doors.keys or self._knows_host(request)):
+            return PlainTextResponse(_MISDIRECTED, 421)
+        if path in self._doors.local and not self._doors.keys:
+            return None
+        refusal = self._token_check(request) if self._secrets else None
+        if refusal is None and is_from_elsewhere(request):
             return PlainTextResponse("Only pages of the console may change something.", 403)
-        return None if self._options.token is None else self._token_check(request)
+        return refusal
+
+    def _knows_host(self, request: Request) -> bool:
+        return is_known_host(request.headers.get("host", ""), self._options.public_url)
 
     def _token_check(self, request: Request) -> Response | None:
         cookie = cookie_name(request)
-        if self._is_token(bearer_of(request)) or self._is_token(request.cookies.get(cookie)):
+        if self._is_secret(bearer_of(request)) or self._is_secret(request.cookies.get(cookie)):
             return None
-        if not self._is_token(request.query_params.get(TOKEN)):
-            return PlainTextResponse("Open the URL that the console printed when it started.", 401)
+        token = request.query_params.get(TOKEN)
+        if token is None or not self._is_secret(token):
+            return _unauthorized(request)
         answer = RedirectResponse(_without_token(request), 303)
         answer.set_cookie(
             cookie,
-            str(self._options.token),
+            token,
             path=f"{request.scope.get('root_path', '')}{self._options.base_path}/",
             httponly=True,
             samesite="lax",
@@ -67,9 +80,22 @@ class LocalGate:
         )
         return answer
 
-    def _is_token(self, given: str | None) -> bool:
-        token = self._options.token or ""
-        return given is not None and compare_digest(given.encode(), token.encode())
+    def _is_secret(self, given: str | None) -> bool:
+        """Compare with every secret, so that the time tells nothing."""
+        text = (given or "").encode("utf-8", "surrogatepass")
+        equal = [compare_digest(text, secret.encode()) for secret in self._secrets]
+        return given is not None and any(equal)
+
+
+def _unauthorized(request: Request) -> Response:
+    headers = {"WWW-Authenticate": "Bearer"}
+    if is_for_programs(request):
+        told = "Send the token or a key, as Authorization: Bearer."
+        answer = problem_json(Problem(401, "A token or key is needed", told))
+        answer.headers.update(headers)
+        return answer
+    told = "Open the URL that was printed at the start, with its token."
+    return PlainTextResponse(told, 401, headers)
 
 
 def cookie_name(request: Request) -> str:
