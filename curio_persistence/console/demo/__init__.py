@@ -16,6 +16,7 @@ from curio_persistence.console.demo.plots import (
     read_an_archive,
 )
 from curio_persistence.console.demo.story import Batch
+from curio_persistence.console.demo.words import texts
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
@@ -37,21 +38,23 @@ def record_demo(
     days: int = 30,
     until: datetime | None = None,
     seed: int = 1,
+    latin: bool = False,
     progress: Progress | None = None,
 ) -> int:
     """Record what made-up agents did in the days until now, or another moment; return the events.
 
     The same arguments give the same records. `events` is about how many are recorded; with many,
-    one run has 10,000 steps.
+    one run has 10,000 steps. With `latin`, all words are in Latin script.
     """
     chance = Random(seed)
     until = until or datetime.now(UTC)
-    batch = Batch()
+    words = texts(latin=latin)
+    batch = Batch(words)
     stored = 0
     for at in _moments(chance, until, days, max(events - 2_000, 1_000) // _EVENTS_AT_A_TIME):
         play(batch, chance, at, trouble=5 if (until - at).days in _BAD_DAYS else 1)
         if len(batch.events) >= _TOGETHER:
-            stored, batch = stored + _store(persistence, batch), Batch()
+            stored, batch = stored + _store(persistence, batch), Batch(words)
             if progress is not None:
                 progress(stored, events)
     _end_with_what_is_special(batch, chance, until, is_large=events >= 100_000)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
 from curio_persistence.console.demo.story import Batch, Story
 from curio_persistence.console.demo.words import (
-    ANSWERS,
     BY_NAME,
     ERRORS,
     HELPERS,
@@ -16,6 +16,7 @@ from curio_persistence.console.demo.words import (
     TAGS,
     USERS,
     Role,
+    Texts,
     Tool,
 )
 from curio_persistence.models import AgentRunStatus, Level
@@ -35,7 +36,7 @@ def play(batch: Batch, chance: Random, at: datetime, *, trouble: float = 1.0) ->
     is_talk = role.agent_id == "support-triage"
     if is_talk:
         fields["session_id"] = f"support-{48_000 + chance.randrange(10**6)}"
-    for task in _tasks(role, chance, chance.randint(1, 4) if is_talk else 1):
+    for task in _tasks(batch.texts, role, chance, chance.randint(1, 4) if is_talk else 1):
         run = Story(batch, chance, role.agent_id, task, at, **fields)
         work(run, role, trouble=trouble)
         at = run.at + timedelta(seconds=chance.uniform(20, 240))
@@ -64,7 +65,7 @@ def work(run: Story, role: Role, *, trouble: float = 1.0, depth: int = 0) -> Non
         run.use(role.tools[-1], failing=1)
         run.end(AgentRunStatus.ERROR, error=chance.choice(ERRORS))
     else:
-        answer = chance.choice(ANSWERS).replace("{n}", str(chance.randint(1_000, 1_999)))
+        answer = chance.choice(run.texts.answers).replace("{n}", str(chance.randint(1_000, 1_999)))
         run.think(model, answer, failing=0)
         run.measure("answer_quality", round(chance.betavariate(8, 2), 3))
         run.end(AgentRunStatus.COMPLETED, answer)
@@ -73,7 +74,9 @@ def work(run: Story, role: Role, *, trouble: float = 1.0, depth: int = 0) -> Non
 def leave_running(batch: Batch, chance: Random, at: datetime) -> None:
     """Add a run that has not ended: its agent is still at work, or was killed."""
     role = chance.choice(ROLES)
-    run = Story(batch, chance, role.agent_id, next(_tasks(role, chance, 1)), at, tags=["prod"])
+    run = Story(
+        batch, chance, role.agent_id, next(_tasks(batch.texts, role, chance, 1)), at, tags=["prod"]
+    )
     for _ in range(chance.randint(1, 3)):
         run.iteration()
         run.think(chance.choice(role.models), failing=0)
@@ -127,13 +130,14 @@ def _use_tools(run: Story, role: Role) -> None:
 
 def _delegate(run: Story, agent_id: str, depth: int) -> None:
     role = BY_NAME[agent_id]
-    child = run.delegate(agent_id, next(_tasks(role, run.chance, 1)))
+    child = run.delegate(agent_id, next(_tasks(run.texts, role, run.chance, 1)))
     work(child, role, depth=depth + 1)
     run.wait_for(child)
 
 
-def _tasks(role: Role, chance: Random, count: int) -> Any:
-    first = chance.randrange(len(role.tasks))
+def _tasks(texts: Texts, role: Role, chance: Random, count: int) -> Iterator[str]:
+    tasks = texts.tasks[role.agent_id]
+    first = chance.randrange(len(tasks))
     for number in range(count):
-        task = role.tasks[(first + number) % len(role.tasks)]
+        task = tasks[(first + number) % len(tasks)]
         yield task.replace("{n}", str(chance.randint(1_000, 1_999)))

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from curio_persistence.console.demo.words import BY_NAME, MODELS, SENTENCES, Model, Tool
+from curio_persistence.console.demo.words import BY_NAME, MODELS, Model, Texts, Tool
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus, Level
 from curio_persistence.trace_ids import span_id_of, trace_id_of
 
@@ -19,9 +19,10 @@ _CONTEXT = 40_000
 
 
 class Batch:
-    """Records that wait to be stored together."""
+    """Records that wait to be stored together, and the texts that they are made of."""
 
-    def __init__(self) -> None:
+    def __init__(self, texts: Texts) -> None:
+        self.texts = texts
         self.runs: list[AgentRun] = []
         self.events: list[AgentRunEvent] = []
         self.calls: list[AgentLLMUsage] = []
@@ -42,6 +43,7 @@ class Story:
         **fields: Any,
     ) -> None:
         self._batch, self.chance, self.at = batch, chance, at
+        self.texts = batch.texts
         above: AgentRun | None = None if within is None else within.run
         self.run: AgentRun = AgentRun(
             agent_id,
@@ -211,7 +213,9 @@ class Story:
         return f"{self.chance.getrandbits(64):016x}"
 
     def _sentences(self, least: int, most: int) -> str:
-        return " ".join(self.chance.choices(SENTENCES, k=self.chance.randint(least, most)))
+        return " ".join(
+            self.chance.choices(self.texts.sentences, k=self.chance.randint(least, most))
+        )
 
     def _prompt(self) -> str:
         system = {"role": "system", "content": f"You are {self.run.agent_name}. Be brief."}
@@ -220,7 +224,10 @@ class Story:
     def _args(self, tool: Tool) -> dict[str, Any]:
         if "." in tool.name:
             return {"ticket": 48_000 + self.chance.randrange(400)}
-        return {"query": self.chance.choice(SENTENCES)[:24], "n": self.chance.randrange(40)}
+        return {
+            "query": self.chance.choice(self.texts.sentences)[:24],
+            "n": self.chance.randrange(40),
+        }
 
     def _result(self, tool: Tool) -> Any:
         if tool.name == "ocr":

@@ -211,3 +211,21 @@ ANSWERS = (
     "I could not finish: the page asks for a second factor that I do not have.",
     "請求書の宛名を変更しました。次回の請求から反映されます。",
 )
+
+
+class Texts(NamedTuple):
+    """What is said: sentences of models and tools, final answers, and the tasks of each agent."""
+
+    sentences: tuple[str, ...]
+    answers: tuple[str, ...]
+    tasks: dict[str, tuple[str, ...]]
+
+
+def texts(*, latin: bool) -> Texts:
+    """Return all texts, or those in Latin script, which every machine has a font for."""
+
+    def chosen(said: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(text for text in said if not latin or max(text) < "\u0250")
+
+    tasks = {role.agent_id: chosen(role.tasks) for role in ROLES}
+    return Texts(chosen(SENTENCES), chosen(ANSWERS), tasks)
