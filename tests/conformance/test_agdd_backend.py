@@ -36,6 +36,8 @@ from curio_persistence.compat.agdd import (
 )
 from tests.support.hands import Hands
 
+pytestmark = pytest.mark.slow  # Not in the inner loop.
+
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 Work = Callable[[CurioStorageBackend], Coroutine[Any, Any, None]]
 

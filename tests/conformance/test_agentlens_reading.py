@@ -19,6 +19,8 @@ from curio_persistence.tables import CHAIN_HEADS, EVENTS, SESSIONS
 from tests.support.hands import Hands
 from tests.support.lens import append, at, chained, event
 
+pytestmark = pytest.mark.slow  # Not in the inner loop.
+
 VALID = ChainVerificationResult(valid=True)
 
 

@@ -29,6 +29,8 @@ from curio_persistence.store.query import query_of
 from curio_persistence.tables import CONTENT, EVENTS, USAGE
 from tests.support.entries import made
 
+pytestmark = pytest.mark.slow  # Not in the inner loop.
+
 Open = Callable[..., Persistence]
 
 LONG = "A long text, with “quotes”, a \\ and\nlines. " * 60

@@ -24,6 +24,8 @@ from curio_persistence.content import store as content_store
 from curio_persistence.tables import CONTENT, EVENTS, USAGE
 from tests.support.hands import Hands
 
+pytestmark = pytest.mark.slow  # Not in the inner loop.
+
 Open = Callable[..., Persistence]
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

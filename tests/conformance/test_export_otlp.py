@@ -53,6 +53,8 @@ from tests.support.otlp_story import (
 )
 from tests.support.web_server import Answer, WebServer, web_server
 
+pytestmark = pytest.mark.slow  # Not in the inner loop.
+
 NONE = timedelta(0)
 
 

@@ -23,6 +23,8 @@ from curio_persistence import (
 from curio_persistence.importers.agdd.run import CRASHED
 from tests.support.run_folders import BEGIN, RunFolder, write_examples
 
+pytestmark = pytest.mark.slow  # Not in the inner loop.
+
 BEGAN = datetime.fromtimestamp(BEGIN, UTC)
 
 

@@ -13,6 +13,8 @@ from curio_persistence.interop.otel.conventions import DETAIL_EVENT, KINDS, NAME
 from curio_persistence.interop.otel.receiving import Receiver
 from curio_persistence.interop.otel.spans import OtelEvent, OtelLog, OtelPoint, OtelSpan, Source
 
+pytestmark = pytest.mark.slow  # Not in the inner loop.
+
 KEYS = sorted(
     {row.key.replace(".*", ".0.message.content") for rows in NAMES.values() for row in rows}
     | {kind.key for kind in KINDS}

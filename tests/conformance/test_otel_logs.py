@@ -15,6 +15,8 @@ from curio_persistence.interop.otel.spans import OtelLog, OtelSpan
 from tests.support.otel_dumps import dump
 from tests.support.otlp_corpus import FOLDER, JSON, PROTOBUF, bodies, spans
 
+pytestmark = pytest.mark.slow  # Not in the inner loop.
+
 CHAT, STEPS, FAILURE = (
     *("otel-openai-v2-chat", "otel-openai-v2-steps"),
     "otel-openai-v2-failure",

@@ -25,6 +25,8 @@ from curio_persistence.tables import TABLES
 from tests.support.otel_dumps import dump
 from tests.support.otlp_corpus import CAPTURES, spans, telemetry
 
+pytestmark = pytest.mark.slow  # Not in the inner loop.
+
 MIXED = ("double-langgraph-parallel", "openinference-openai-agents-nested", "pydantic-ai-toolfail")
 
 

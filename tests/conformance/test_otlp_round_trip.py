@@ -15,6 +15,8 @@ from tests.support import otlp_corpus
 from tests.support.otlp_story import EDITOR, OLD_RUN, WRITER, spans_in, tell, tell_an_old_one
 from tests.support.web_server import WebServer, web_server
 
+pytestmark = pytest.mark.slow  # Not in the inner loop.
+
 
 @pytest.fixture(scope="module")
 def listening() -> Iterator[WebServer]:

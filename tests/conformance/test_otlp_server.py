@@ -32,6 +32,8 @@ from tests.support.otlp_requests import (
 )
 from tests.support.served import served
 
+pytestmark = pytest.mark.slow  # Not in the inner loop.
+
 SPANS_OF_CAPTURES = [spans(capture)[:5] for capture in CAPTURES]
 
 

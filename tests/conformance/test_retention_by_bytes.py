@@ -18,6 +18,8 @@ from curio_persistence.capabilities.lifecycle.sizes import Sizes
 from tests.conformance.test_retention import names, record
 from tests.support.hands import Hands
 
+pytestmark = pytest.mark.slow  # Not in the inner loop.
+
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 RUNS, EVENTS = 40, 40

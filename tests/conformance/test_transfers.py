@@ -39,6 +39,8 @@ from tests.support import awkward
 from tests.support.awkward import BEGIN, TEXTS, hashes
 from tests.support.hands import Hands
 
+pytestmark = pytest.mark.slow  # Not in the inner loop.
+
 FORMATS = ("jsonl", "csv", "parquet", "arrow")
 NUMBERS = {
     "agents": 1,

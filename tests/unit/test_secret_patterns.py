@@ -517,6 +517,7 @@ def test_json_stays_json_and_redacted_text_is_not_changed_again(
     assert redact(once, name) == once
 
 
+@pytest.mark.slow
 @given(st.text(), st.text())
 def test_an_address_is_found_anywhere(before: str, after: str) -> None:
     texts = [f"{before} alice@example.com {after}", json.dumps([f"{before} alice@example.com"])]

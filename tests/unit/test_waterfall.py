@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree
 
+import pytest
+
 from curio_persistence import Trace
 from curio_persistence.views.traces.trace import TraceSpan
 from curio_persistence.views.values import length_of_time
@@ -48,6 +50,7 @@ def test_a_deep_span_tells_its_level_first() -> None:
     assert labels[12:] == ["span 12", "13: span 13", "14: span 14"]
 
 
+@pytest.mark.slow
 def test_a_bar_is_drawn_in_few_pieces() -> None:
     steps = [span(f"step {n}", n + 0.2, n + 0.8, parent_span_id="all") for n in range(20_000)]
     image = drawn(span("all", 0, 20_000), *steps)
