@@ -174,7 +174,7 @@ class Events(Appends[AgentRunEvent]):
 
     def matches(self, event: AgentRunEvent, **filters: Unpack[EventFilters]) -> bool:
         """Return whether an event passes the filters of `query`, as it would when it is stored."""
-        row = self._encode(event)
+        row = {**EVENTS.filled, **self._encode(event)}
         return matches(row, with_selected(self._where(filters), partial(self._run_of, row)))
 
     def _run_of(self, row: Row, table: Table[Any]) -> Iterator[Row]:

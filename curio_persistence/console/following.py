@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 from curio_persistence.capabilities.live import LiveItem, LiveStream
 from curio_persistence.console.rows import row_of
@@ -31,17 +31,23 @@ OF_STREAMS = ("agent_id", "run_id", "session_id")
 """Filters that the stream itself knows; the others are looked at for each event."""
 
 
-class Look(NamedTuple):
-    """What rows depend on besides their events."""
+class Look:
+    """How a page shows events: those that pass its filters, in the time zone of its reader."""
 
-    site: Site
-    viewer: Viewer
-    filters: Mapping[str, Any]
+    def __init__(self, site: Site, viewer: Viewer, filters: Mapping[str, Any]) -> None:
+        self.persistence = site.persistence
+        self.filters = filters
+        # One for all rows: to render a template for each takes three times as long.
+        template = site.templates.get_template("parts/event_rows.html")
+        rows: Any = template.make_module({"paths": site.paths, "viewer": viewer})
+        self._line = rows.line
+        self.key = (site.paths.base_path, viewer.zone_name, repr(sorted(filters.items())))
 
-    @property
-    def key(self) -> tuple[str, str, str]:
-        base, zone = self.site.paths.base_path, self.viewer.zone_name
-        return base, zone, repr(sorted(self.filters.items()))
+    def row(self, event: AgentRunEvent) -> str:
+        """Return the row of an event; "" if it does not pass the filters."""
+        if self.filters and not self.persistence.events.matches(event, **self.filters):
+            return ""
+        return str(self._line(row_of(event)))
 
 
 class RenderedRows:
@@ -52,22 +58,14 @@ class RenderedRows:
         self._rows: dict[tuple[Any, ...], str] = {}
 
     def of(self, event: AgentRunEvent, look: Look) -> str:
-        """Return the row of an event; "" if it does not pass the filters."""
+        """Return the row of an event as a page shows it."""
         key = (event.id, *look.key)
         with self._lock:
             if key not in self._rows:
                 if len(self._rows) >= _RENDERED:
                     self._rows.clear()
-                self._rows[key] = _rendered(event, look)
+                self._rows[key] = look.row(event)
             return self._rows[key]
-
-
-def _rendered(event: AgentRunEvent, look: Look) -> str:
-    site, viewer, filters = look
-    if filters and not site.persistence.events.matches(event, **filters):
-        return ""
-    template = site.templates.get_template("parts/event_row.html")
-    return template.render(row=row_of(event), paths=site.paths, viewer=viewer)
 
 
 class RowFrames:
@@ -80,7 +78,7 @@ class RowFrames:
 
     def open(self, after: str | None) -> LiveStream:
         """Return the stream behind an id, or from now on if too much has come since."""
-        persistence = self._look.site.persistence
+        persistence = self._look.persistence
         filters = {name: self._look.filters.get(name) for name in OF_STREAMS}
         begin = partial(persistence.stream, kinds="event", **filters)
         self._has_skipped = after is not None and _is_far_behind(persistence, begin, after)

@@ -34,17 +34,12 @@ class EventRow:
         """The colour of the event's level."""
         return _TONES.get(self.event.level, "dim")
 
-    @property
-    def span_id(self) -> str | None:
-        """The span that this row begins or ends."""
-        return self.step.span_id
-
 
 def rows_of(events: Sequence[AgentRunEvent]) -> list[EventRow]:
     """Return rows in the order of the events; what has begun is left out if its end is there."""
     rows = [row_of(event) for event in events]
-    ended = {row.span_id for row in rows if not row.step.is_open} - {None}
-    return [row for row in rows if not (row.step.is_open and row.span_id in ended)]
+    ended = {row.step.span_id for row in rows if not row.step.is_open} - {None}
+    return [row for row in rows if not (row.step.is_open and row.step.span_id in ended)]
 
 
 def row_of(event: AgentRunEvent) -> EventRow:

@@ -260,6 +260,8 @@ FILTERS: list[dict[str, Any]] = [
     {"agent_id": "other"},
     {"event_type": ["tool_call", "noted"]},
     {"level": "error"},
+    {"level": "info"},
+    {"min_level": "info"},
     {"min_level": "warning"},
     {"payload": {"tool_name": "search"}},
     {"payload": {"tool_name": "find"}},

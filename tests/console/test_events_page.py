@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.testclient import TestClient
 
-from curio_persistence import InMemoryPersistence, Persistence
+from curio_persistence import AgentRunEvent, InMemoryPersistence, Persistence
 from curio_persistence.capabilities.live import hub
 from curio_persistence.console import following
 from tests.support.console import client_of, served_console
@@ -213,12 +213,12 @@ def test_pages_share_what_is_rendered(
 ) -> None:
     made: list[int | None] = []
 
-    def counted(event: Any, look: Any) -> str:
+    def counted(look: following.Look, event: AgentRunEvent) -> str:
         made.append(event.id)
-        return rendered(event, look)
+        return row(look, event)
 
-    rendered = following._rendered
-    monkeypatch.setattr(following, "_rendered", counted)
+    row = following.Look.row
+    monkeypatch.setattr(following.Look, "row", counted)
     after = position(persistence)
     streams = [Stream(url, f"/events/stream?after={after}") for _ in range(3)]
     for _ in range(4):

@@ -137,10 +137,10 @@ def log_in(client: TestClient, secret: str, **fields: str) -> Any:
 
 
 @contextmanager
-def served_console(persistence: Persistence, **options: Any) -> Iterator[str]:
+def served_console(persistence: Persistence, port: int = 0, **options: Any) -> Iterator[str]:
     """Serve the console on a free port of this machine while the block runs; yield its URL."""
     app = create_app(persistence, ConsoleOptions(**options))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, lifespan="off"))
     thread = Thread(target=server.run, daemon=True)
     thread.start()
     try:
