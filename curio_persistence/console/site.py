@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from curio_persistence.console.api.streams import Listeners
 from curio_persistence.console.options import ConsoleOptions
 from curio_persistence.console.paths import Paths
 from curio_persistence.console.security.doors import NO_DOORS, Doors
@@ -42,6 +43,7 @@ class Site:
     files: StaticFiles
     paths: Paths
     doors: Doors = NO_DOORS
+    listeners: Listeners = field(default_factory=Listeners)
 
     @property
     def persistence(self) -> Persistence:

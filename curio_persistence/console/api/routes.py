@@ -19,7 +19,7 @@ from curio_persistence.console.api.bodies import Body
 from curio_persistence.console.api.openapi import document
 from curio_persistence.console.api.operation import Operation
 from curio_persistence.console.api.operations import OPERATIONS
-from curio_persistence.console.api.streams import Listeners, json_frames
+from curio_persistence.console.api.streams import json_frames
 from curio_persistence.console.security.roles import check_role
 from curio_persistence.console.site import Site
 
@@ -30,13 +30,12 @@ _SECONDS = 10.0
 
 def routes(site: Site) -> list[BaseRoute]:
     """Return one route for each path, and that of the OpenAPI document."""
-    listeners = Listeners()
     paths: dict[str, list[Operation]] = {}
     for each in OPERATIONS:
         paths.setdefault(each.path, []).append(each)
     return [
         Route(f"{ROOT}/openapi.json", partial(_openapi, site), methods=["GET"]),
-        *(Route(ROOT + path, Endpoint(site, paths[path], listeners)) for path in paths),
+        *(Route(ROOT + path, Endpoint(site, paths[path])) for path in paths),
     ]
 
 
@@ -48,8 +47,8 @@ async def _openapi(site: Site, request: Request) -> Response:
 class Endpoint:
     """All operations of one path."""
 
-    def __init__(self, site: Site, operations: Sequence[Operation], listeners: Listeners) -> None:
-        self._site, self._listeners = site, listeners
+    def __init__(self, site: Site, operations: Sequence[Operation]) -> None:
+        self._site = site
         self._operations = {each.method: each for each in operations}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +89,7 @@ class Endpoint:
             after = {"after": last} if last else {}
             return self._site.persistence.stream(**given | after)
 
-        return await self._listeners.answer(request, open_stream, json_frames)
+        return await self._site.listeners.answer(request, open_stream, json_frames)
 
 
 async def _received(request: Request, body: Body) -> bytes:

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from curio_persistence.console.api.streams import Listeners
 from curio_persistence.console.filters import EVENT_FILTERS, SEARCH_FILTERS, Filters
 from curio_persistence.console.following import Look, RenderedRows, RowFrames
 from curio_persistence.console.paths import query_text
@@ -26,7 +25,7 @@ _ROWS = 100
 def routes(site: Site) -> list[BaseRoute]:
     return [
         site.page("/events", _events),
-        Route("/events/stream", _Stream(site, Listeners()).answer),
+        Route("/events/stream", _Stream(site).answer),
         site.page("/events/{id:int}", _event),
     ]
 
@@ -81,8 +80,8 @@ def _event(site: Site, request: Request) -> Response:
 class _Stream:
     """The route of new rows."""
 
-    def __init__(self, site: Site, listeners: Listeners) -> None:
-        self._site, self._listeners = site, listeners
+    def __init__(self, site: Site) -> None:
+        self._site = site
         self._rows = RenderedRows()
 
     async def answer(self, request: Request) -> Response:
@@ -96,4 +95,4 @@ class _Stream:
         def begin(last: str | None) -> Any:
             return frames.open(last or filters.further.get("after"))
 
-        return await self._listeners.answer(request, begin, frames)
+        return await site.listeners.answer(request, begin, frames)
