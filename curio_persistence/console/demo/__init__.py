@@ -34,7 +34,7 @@ _AT_NIGHT, _AT_WEEKENDS = 0.15, 0.3
 def record_demo(
     persistence: Persistence,
     *,
-    events: int = 15_000,
+    events: int = 32_000,
     days: int = 30,
     until: datetime | None = None,
     seed: int = 1,

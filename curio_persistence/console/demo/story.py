@@ -60,7 +60,7 @@ class Story:
         self.trace_id: str = trace_id_of(self.run.run_id) if within is None else within.trace_id
         self._span_id = span_id_of(self.run.run_id)
         self._messages: list[dict[str, Any]] = [{"role": "user", "content": objective}]
-        self._context = chance.randint(600, 2_500)
+        self._context = chance.randint(2_000, 14_000)
         self._event(
             "run_started",
             {"objective": objective},
