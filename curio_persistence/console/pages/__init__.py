@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import BaseRoute
 
 from curio_persistence.console.pages import (
+    compare,
     costs,
     events,
     logins,
@@ -25,10 +26,11 @@ _PAGES = (
     search.routes,
     sessions.routes,
     traces.routes,
+    compare.routes,
     logins.routes,
     costs.routes,
-    preferences.routes,
     settings.routes,
+    preferences.routes,
 )
 
 

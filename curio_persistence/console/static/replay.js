@@ -1,12 +1,10 @@
-// The replay of a session: play follows the link to the next step, once a second.
+// The replay of a session: while it plays, the link to the step after is followed once a second.
 "use strict";
 {
   const SECOND = 1000;
   let timer = 0;
 
-  const next = () => document.querySelector("#replay-j");
-
-  const show = () => {
+  function show() {
     const button = document.querySelector("#play");
     if (!button) return;
     button.hidden = false;
@@ -14,44 +12,24 @@
     button.lastChild.data = timer ? "Pause" : "Play";
     const use = button.querySelector("use");
     use.setAttribute("href", use.getAttribute("href").replace(/#.*/, timer ? "#pause" : "#play"));
-  };
+  }
 
-  const stop = () => {
-    clearTimeout(timer);
-    timer = 0;
+  function step() {
+    const later = document.querySelector("#replay-j");
+    timer = later ? setTimeout(step, SECOND) : 0;
+    later?.click();
     show();
-  };
+  }
 
-  // Replaces the panes only, so that the place in the page and the focus stay.
-  const follow = async (link) => {
-    const focused = document.activeElement?.id;
-    const answer = await fetch(link.href);
-    if (!answer.ok) return location.assign(link.href);
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    document.querySelector("#replay").replaceWith(page.querySelector("#replay"));
-    history.replaceState(null, "", link.href);
-    show();
-    if (focused) document.getElementById(focused)?.focus();
-  };
-
-  const step = async () => {
-    const link = next();
-    if (!link) return stop();
-    await follow(link);
-    if (timer) timer = setTimeout(step, SECOND);
-  };
-
-  document.addEventListener("click", (event) => {
-    if (event.target.closest("#play")) {
-      timer = timer ? 0 : setTimeout(step, SECOND / 2);
+  document.addEventListener("click", ({ target }) => {
+    if (!target.closest("#play")) return;
+    if (timer) {
+      clearTimeout(timer);
+      timer = 0;
       show();
-      return;
-    }
-    const link = event.target.closest("a[data-replay]");
-    if (!link || event.metaKey || event.ctrlKey || event.shiftKey) return;
-    event.preventDefault();
-    follow(link);
+    } else step();
   });
-
+  // What was swapped in says that nothing plays.
+  document.addEventListener("htmx:after:swap", show);
   show();
 }
