@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from curio_persistence.config.lifecycle import LifecycleConfig
     from curio_persistence.config.server import ServerConfig
     from curio_persistence.config.settings import Setting
-    from curio_persistence.console import create_app
+    from curio_persistence.console import create_app, serve_console
     from curio_persistence.console.options import ConsoleOptions
     from curio_persistence.errors import (
         AccessDeniedError,
@@ -241,6 +241,7 @@ __all__ = [
     "restore_backup",
     "restore_runs",
     "serve",
+    "serve_console",
     "span_senders",
     "tool",
 ]
@@ -269,7 +270,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "config": "DatabaseConfig",
         "config.lifecycle": "LifecycleConfig",
         "config.server": "ServerConfig",
-        "console": "create_app",
+        "console": "create_app serve_console",
         "console.options": "ConsoleOptions",
         "errors": (
             "AccessDeniedError BusyError ClosedError ConfigurationError ConflictError "

@@ -69,6 +69,7 @@ _COMMANDS = {
     "metrics": "add up what agents measured, by time and group",
     "sql": "ask in SQL, which only reads",
     "otel": "show what came by OpenTelemetry, or read it anew",
+    "console": "open the web console: runs, failures and costs in a browser",
     "serve": "receive OpenTelemetry over HTTP",
     "export": "write records to a file, or send traces by OTLP",
     "import": "import records of other systems, or exports",

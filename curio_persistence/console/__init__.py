@@ -5,7 +5,9 @@ It needs `pip install 'curio-persistence[console]'`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.console.options import ConsoleOptions
@@ -14,6 +16,7 @@ from curio_persistence.errors import ConfigurationError
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from curio_persistence.config import DatabaseConfig
     from curio_persistence.persistence import Persistence
 
 
@@ -26,6 +29,26 @@ def create_app(persistence: Persistence, options: ConsoleOptions | None = None) 
     """
     app: Starlette = _module("app").make_app(persistence, options or ConsoleOptions())
     return app
+
+
+def serve_console(
+    database: Persistence | DatabaseConfig,
+    options: ConsoleOptions | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    stop: Event | None = None,
+    on_start: Callable[[str], object] | None = None,
+) -> None:
+    """Serve the console until Ctrl-C, SIGTERM or `stop`; open streams end first.
+
+    A `DatabaseConfig` is opened for reading, as soon as it is there, and what is recorded is
+    indexed for search meanwhile; a persistence is used as it is. Without `port` it is 7410, or the
+    next one that is free. Outside the main thread only `stop` ends it. `on_start` gets the URL to
+    open, once requests are answered.
+    """
+    serving = _module("serving")
+    serving.serve(database, options or ConsoleOptions(), host, port, stop, on_start)
 
 
 def _module(name: str) -> Any:

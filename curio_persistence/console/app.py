@@ -18,6 +18,7 @@ from curio_persistence.console import pages
 from curio_persistence.console.api.routes import routes as api_routes
 from curio_persistence.console.errors import answer_to
 from curio_persistence.console.middleware import BasePath, Unexpected
+from curio_persistence.console.opening import Source
 from curio_persistence.console.options import ConsoleOptions
 from curio_persistence.console.paths import Paths
 from curio_persistence.console.rail import rail_of
@@ -38,7 +39,7 @@ def make_app(persistence: Persistence, options: ConsoleOptions) -> Starlette:
     return app_of(make_site(lambda: persistence, options))
 
 
-def make_site(source: Any, options: ConsoleOptions, doors: Doors = NO_DOORS) -> Site:
+def make_site(source: Source, options: ConsoleOptions, doors: Doors = NO_DOORS) -> Site:
     """Return the site; `source` returns the persistence, or raises why there is none."""
     files = StaticFiles()
     paths = Paths(options.base_path, files.release)
@@ -66,5 +67,6 @@ def app_of(
         exception_handlers={HTTPException: answer, PersistenceError: answer},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # The base path would be missing.
     app.state.stopping = asyncio.Event()
     return app

@@ -7,6 +7,8 @@ about a caller's own values, about ids, and about versions of the schema are sho
 from __future__ import annotations
 
 import logging
+from pathlib import PurePath
+from traceback import walk_tb
 from typing import NamedTuple
 
 from starlette.exceptions import HTTPException
@@ -24,6 +26,7 @@ from curio_persistence.errors import (
     MissingDatabaseError,
     NotFoundError,
     PoolTimeoutError,
+    QueryTimeoutError,
     SchemaMismatchError,
     StorageFullError,
     UnavailableError,
@@ -42,6 +45,7 @@ class Problem(NamedTuple):
     detail: str
     field: str | None = None
     command: str | None = None
+    is_slow: bool = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -76,6 +80,12 @@ _PROBLEMS: tuple[tuple[type[Exception], Problem], ...] = (
             503,
             "The database is busy",
             "All connections are in use. Narrow the window, or retry.",
+        ),
+    ),
+    (
+        QueryTimeoutError,
+        Problem(
+            503, "This takes too long", "Narrow the window, or choose more filters.", is_slow=True
         ),
     ),
     (
@@ -154,14 +164,21 @@ def is_for_programs(request: Request) -> bool:
 def answer_to(site: Site, request: Request, error: Exception) -> Response:
     """Return the answer to a request that ended with an error."""
     problem = problem_of(error)
-    if problem.status >= 500:
-        _log.warning("%s: %s %s", type(error).__name__, request.method, problem.title)
+    if problem.status == 500:
+        _log.warning("%s at %s: %s", type(error).__name__, _place_of(error), problem.title)
     if is_for_programs(request):
         answer = problem_json(problem)
     else:
         answer = problem_page(site.at(request), request, problem)
     answer.headers.update(getattr(error, "headers", None) or {})
     return answer
+
+
+def _place_of(error: Exception) -> str:
+    """Return the lines of files, without their folders, where an error came up."""
+    frames = walk_tb(error.__traceback__)
+    places = [f"{PurePath(frame.f_code.co_filename).name}:{line}" for frame, line in frames]
+    return ", ".join(places[-3:]) or "an unknown place"
 
 
 def problem_json(problem: Problem) -> Response:

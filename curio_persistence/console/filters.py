@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from decimal import Decimal
 from typing import Any
 
 from starlette.datastructures import QueryParams
 
+from curio_persistence.console.moments import is_age, zoned
 from curio_persistence.console.paths import query_text
 from curio_persistence.errors import InvalidValueError
 
@@ -19,6 +22,7 @@ SEVERAL = frozenset(
 """Filters that take several values: `status=error&status=timeout`."""
 BY_PATH = frozenset(("payload", "metadata"))
 """Filters that take values at paths: `payload=tool=search&payload=result.count=3`."""
+BOUNDS = frozenset(("since", "until"))
 WHOLE = frozenset(("seq", "limit"))
 RUN_FILTERS = (
     *("status", "agent_id", "tags", "any_tags", "session_id", "user_id", "parent_run_id"),
@@ -76,9 +80,9 @@ class Filters:
                 chosen[name] = values if name in SEVERAL | BY_PATH else values[-1]
         return cls(url, chosen, own)
 
-    def values(self) -> dict[str, Any]:
-        """Return the filters as the façade takes them."""
-        return {name: _value(name, text) for name, text in self.chosen.items()}
+    def values(self, zone: tzinfo = UTC) -> dict[str, Any]:
+        """Return the filters as the façade takes them; times without a zone are in this one."""
+        return {name: _value(name, text, zone) for name, text in self.chosen.items()}
 
     def get(self, name: str) -> str:
         """Return the text of a filter that takes one value; "" where it is not chosen."""
@@ -128,11 +132,14 @@ class Filters:
         ]
 
 
-def _value(name: str, text: str | tuple[str, ...]) -> Any:
+def _value(name: str, text: str | tuple[str, ...], zone: tzinfo) -> Any:
     if name in BY_PATH:
         return _by_path(name, (text,) if isinstance(text, str) else text)
     if name in WHOLE:
         return _whole(name, str(text))
+    if name in BOUNDS and not is_age(str(text)):
+        with suppress(ValueError, OverflowError):  # The façade says what is wrong with it.
+            return zoned(str(text), zone)
     return list(text) if isinstance(text, tuple) else text
 
 

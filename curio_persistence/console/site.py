@@ -31,6 +31,8 @@ Handler = Callable[["Site", Request], Response]
 
 MOST_FORM_BYTES = 1 << 20
 _MOST_FIELDS = 1_000
+_LONGEST = 10.0
+"""Seconds that the readings of a page may take together."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,8 @@ class Site:
 
 def _answer(site: Site, handler: Handler, role: str, request: Request) -> Response:
     check_role(request, role)
-    return handler(site.at(request), request)
+    with site.persistence.deadline(_LONGEST):
+        return handler(site.at(request), request)
 
 
 async def _answer_form(site: Site, handler: Handler, role: str, request: Request) -> Response:

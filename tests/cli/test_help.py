@@ -76,7 +76,7 @@ def server_of_their_own(private_postgres: PostgresServer) -> dict[str, str]:
 
 def run_example(program: Program, example: str, variables: dict[str, str]) -> Ended:
     """Run an example, in a shell only if it has shell operators; stop it if it is a server."""
-    if example.startswith("curio-persistence serve"):
+    if example.startswith(("curio-persistence serve", "curio-persistence console")):
         with program.start(*shlex.split(example)[1:], "--port", "0") as process:
             assert process.stdout
             process.stdout.readline()  # It has started.

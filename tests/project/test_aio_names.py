@@ -167,6 +167,7 @@ def test_no_function_that_takes_a_persistence_is_missing() -> None:
         "current_run",
         "make_app",
         "serve",
+        "serve_console",
         "tool",
     }
     assert functions == {*FUNCTIONS, *others}

@@ -160,6 +160,7 @@ NAMES = [
     "restore_backup",
     "restore_runs",
     "serve",
+    "serve_console",
     "span_senders",
     "tool",
 ]

@@ -15,7 +15,15 @@ _YEAR = 365 * 86_400
 
 
 def routes(site: Site) -> list[BaseRoute]:
-    return [site.post("/preferences", _change, role="read")]
+    return [
+        site.page("/preferences", _form),
+        site.post("/preferences", _change, role="read"),
+    ]
+
+
+def _form(site: Site, request: Request) -> Response:
+    back = _way_back(request.query_params.get("back", "/"))
+    return site.render(request, "preferences.html", themes=THEMES, back=back)
 
 
 def _change(site: Site, request: Request) -> Response:

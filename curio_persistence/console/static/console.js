@@ -23,3 +23,8 @@ document.addEventListener("formdata", (event) => {
     for (const value of values) event.formData.append(name, value);
   }
 });
+
+// The names of time zones, where one is asked for.
+document.getElementById("zones")?.append(
+  ...Intl.supportedValuesOf("timeZone").map((zone) => new Option(zone, zone)),
+);

@@ -6,8 +6,10 @@
   const keep = (name, value) => {
     document.cookie = `${name}=${value}; path=${root.dataset.base}; max-age=31536000; samesite=lax`;
   };
-  if (!root.dataset.zone && zone && !document.cookie.includes("curio_zone=")) {
+  // The first page is asked for again, if its times are those of another zone.
+  if ("guessed" in root.dataset && zone) {
     keep("curio_zone", zone);
+    if (zone !== root.dataset.zone && document.cookie.includes(`curio_zone=${zone}`)) location.reload();
   }
   // The theme changes without a new page.
   document.addEventListener("submit", (event) => {

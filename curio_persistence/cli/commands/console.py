@@ -1,0 +1,131 @@
+"""Open the web console: what agents did, why they failed, and what it cost.
+
+The console runs on this machine until Ctrl-C, and only its URL opens it: the URL has a token, which
+the browser keeps as a cookie; programs send it as Authorization: Bearer. It reads, and changes
+nothing, unless --allow-writes lets it. A database that is not there yet is waited for. What is
+recorded meanwhile is indexed for search, where the database may be written to.
+
+Behind a proxy, --base-path is the path under which the proxy shows it, and --public-url the address
+that readers open. As JSON, one line with the URL, once requests are answered; no browser is opened.
+It needs pip install 'curio-persistence[console]'.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from curio_persistence.cli.arguments.options import add_json_option, count, database
+from curio_persistence.cli.exit_codes import FAILED, OK
+from curio_persistence.cli.terminal.interrupts import tidied_when_interrupted
+from curio_persistence.cli.terminal.output import Output, say
+
+if TYPE_CHECKING:
+    from curio_persistence import ConsoleOptions
+
+EXAMPLES = """\
+  curio-persistence console
+  curio-persistence console --db-path agents.db --port 8000 --no-browser
+  curio-persistence console --base-path /curio --public-url https://tools.example.com
+"""
+
+_SECONDS_TO_END = 5.0
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)"
+    )
+    parser.add_argument(
+        "--port",
+        metavar="N",
+        type=count,
+        help="the port to listen on, 0 for any free one (default: 7410, or the next free one)",
+    )
+    parser.add_argument("--no-browser", action="store_true", help="print the URL only")
+    parser.add_argument(
+        "--no-token",
+        action="store_true",
+        help="let all programs and users of this machine read, without the token of the URL",
+    )
+    parser.add_argument(
+        "--allow-writes", action="store_true", help="let readers delete and change records"
+    )
+    parser.add_argument(
+        "--public-url", metavar="URL", help="the address that readers open, if a proxy has another"
+    )
+    parser.add_argument(
+        "--trusted-proxy",
+        metavar="ADDRESS",
+        action="append",
+        default=[],
+        help="the address of a proxy whose X-Forwarded headers count; may be given more than once",
+    )
+    parser.add_argument(
+        "--base-path", metavar="PATH", default="", help="the path below which a proxy shows it"
+    )
+    add_json_option(parser)
+
+
+def run(options: Namespace, output: Output) -> int:
+    if (missing := _missing()) is not None:
+        say(f"curio-persistence: {missing}")
+        return FAILED
+    from curio_persistence import serve_console
+
+    config = database(options)
+    with tidied_when_interrupted(_SECONDS_TO_END):
+        serve_console(
+            config,
+            _options(options),
+            host=options.host,
+            port=options.port,
+            on_start=lambda url: _tell(url, output, opens=not options.no_browser),
+        )
+    say("Stopped.")
+    return OK
+
+
+def _missing() -> str | None:
+    """Return what to install, if the console cannot run without it."""
+    from importlib.util import find_spec
+
+    for package in ("jinja2", "markdown_it", "starlette", "uvicorn"):
+        if find_spec(package) is None:
+            return f"The console needs {package}: pip install 'curio-persistence[console]'"
+    return None
+
+
+def _options(options: Namespace) -> ConsoleOptions:
+    from secrets import token_urlsafe
+
+    from curio_persistence import ConsoleOptions
+
+    return ConsoleOptions(
+        base_path=options.base_path,
+        token=None if options.no_token else token_urlsafe(24),
+        allow_writes=options.allow_writes,
+        public_url=options.public_url,
+        trusted_proxy=tuple(options.trusted_proxy),
+    )
+
+
+def _tell(url: str, output: Output, *, opens: bool) -> None:
+    """Print the URL, and open it in a browser where people look."""
+    if not output.for_people:
+        output.json_line({"url": url})
+        output.flush()
+        return
+    output.line(f"The console is at {url}")
+    output.line("Ctrl-C ends it.")
+    output.flush()
+    if opens:
+        _open(url)
+
+
+def _open(url: str) -> None:
+    """Open a browser beside the requests: some only return when they are closed."""
+    import webbrowser
+    from threading import Thread
+
+    Thread(target=webbrowser.open, args=(url,), daemon=True).start()

@@ -1,0 +1,102 @@
+"""Opening the database of the console: now, or once it is there; and indexing it for search."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import Protocol
+
+from curio_persistence.config import DatabaseConfig
+from curio_persistence.errors import ClosedError, PersistenceError
+from curio_persistence.persistence import Persistence
+
+_log = logging.getLogger(__name__)
+_PATIENCE = 1.0
+"""Seconds between two attempts to open a database that is not there, or not as it should be."""
+_INDEXING_EVERY = 5.0
+
+
+class Source(Protocol):
+    """What has the persistence of the console."""
+
+    def __call__(self) -> Persistence: ...
+
+
+class Opening:
+    """Opens a database when it is first asked for, and tries again as long as that fails.
+
+    It reads only, unless the console may write.
+    """
+
+    def __init__(self, config: DatabaseConfig, *, read_only: bool) -> None:
+        self._config, self._read_only = config, read_only
+        self._lock = Lock()
+        self._open: Persistence | None = None
+        self._failure = PersistenceError()
+        self._next_attempt = 0.0
+
+    def __call__(self) -> Persistence:
+        """Return the open persistence; raise why it could not be opened a moment ago."""
+        with self._lock:
+            if self._open is None:
+                self._open = self._opened()
+            return self._open
+
+    def _opened(self) -> Persistence:
+        if monotonic() < self._next_attempt:
+            raise self._failure.with_traceback(None)
+        try:
+            self._config.get_persistence(read_only=True).close()  # Tells what is missing.
+            return self._config.get_persistence(read_only=self._read_only, initialize=False)
+        except PersistenceError as error:
+            self._failure = error
+            self._next_attempt = monotonic() + _PATIENCE
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._failure = ClosedError("The console is stopping.")
+            self._next_attempt = float("inf")
+            if self._open is not None:
+                self._open.close()
+
+
+class Indexing:
+    """Indexes what is recorded, by a writing persistence of its own, beside the requests.
+
+    A database that cannot be written to is left as it is: searches say what they did not see.
+    """
+
+    def __init__(self, config: DatabaseConfig, source: Source) -> None:
+        self._config, self._source = config, source
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="curio-indexing", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, patience: float) -> None:
+        self._stop.set()
+        self._thread.join(patience)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            with suppress(PersistenceError):
+                self._index()
+            self._stop.wait(_INDEXING_EVERY)
+
+    def _index(self) -> None:
+        """Index again and again, until that fails or the console stops."""
+        self._source()  # The database is there, and its tables are as they should be.
+        with self._config.get_persistence(initialize=False) as writing:
+            while not self._stop.is_set():
+                if writing.search.enabled:
+                    writing.search.index_pending(progress=self._continue)
+                self._stop.wait(_INDEXING_EVERY)
+
+    def _continue(self, *_: object) -> None:
+        """Be called as progress is made; an error ends the indexing, which goes on another time."""
+        if self._stop.is_set():
+            raise ClosedError("The console is stopping.")
