@@ -22,7 +22,7 @@ def routes(site: Site) -> list[BaseRoute]:
 
 
 def _form(site: Site, request: Request) -> Response:
-    back = _way_back(request.query_params.get("back", "/"))
+    back = way_back(request.query_params.get("back", "/"))
     return site.render(request, "preferences.html", themes=THEMES, back=back)
 
 

@@ -112,11 +112,11 @@ def _histogram(
     kinds = [_kinds(count.by) for count in counts]
     series = [
         Series(name, {n: each[name] for n, each in enumerate(kinds) if each[name]}, colour)
-        for name, colour in (("completed", "s-ok"), ("failed", "s-bad"), ("other", "s-others"))
+        for name, colour in (("completed", "s-ok"), ("failed", "s-bad"), ("other", "s-rest"))
     ]
     chart = Chart("Runs by the time of their start", "Started", columns, series, _said)
     ends = (_short(viewer, window.since), _short(viewer, window.until))
-    return histogram(chart, ends=ends, legend=True)
+    return histogram(chart, ends=ends, legend=True, height=40)
 
 
 def _kinds(by: dict[str, int]) -> dict[str, int]:

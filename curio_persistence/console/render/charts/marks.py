@@ -35,10 +35,12 @@ def stacked_bars(chart: Chart, *, whole: bool = False) -> Markup:
     return figure(chart, place, marks, axis=axis)
 
 
-def histogram(chart: Chart, *, ends: tuple[str, str], legend: bool = False) -> Markup:
+def histogram(
+    chart: Chart, *, ends: tuple[str, str], legend: bool = False, height: int = _LOW
+) -> Markup:
     """Return bars without an axis; below them stand the `ends` of the window."""
     axis = Axis((0.0, max([*_totals(chart), 1.0])))
-    place = Place(len(chart.columns), _LOW)
+    place = Place(len(chart.columns), height)
     marks = (_bar(chart, axis, place, n) for n in range(place.columns))
     return figure(chart, place, marks, ends=ends, legend=legend)
 
