@@ -22,8 +22,9 @@ from curio_persistence.console.opening import Source
 from curio_persistence.console.options import ConsoleOptions
 from curio_persistence.console.paths import Paths
 from curio_persistence.console.rail import rail_of
+from curio_persistence.console.roots import agentlens, agiwo
 from curio_persistence.console.security.checks import security_of
-from curio_persistence.console.security.doors import NO_DOORS, Doors
+from curio_persistence.console.security.doors import OF_CONSOLE, Doors
 from curio_persistence.console.site import Site
 from curio_persistence.console.static_files import StaticFiles
 from curio_persistence.console.templating import make_environment
@@ -39,7 +40,7 @@ def make_app(persistence: Persistence, options: ConsoleOptions) -> Starlette:
     return app_of(make_site(lambda: persistence, options))
 
 
-def make_site(source: Source, options: ConsoleOptions, doors: Doors = NO_DOORS) -> Site:
+def make_site(source: Source, options: ConsoleOptions, doors: Doors = OF_CONSOLE) -> Site:
     """Return the site; `source` returns the persistence, or raises why there is none."""
     files = StaticFiles()
     paths = Paths(options.base_path, files.release)
@@ -53,7 +54,8 @@ def app_of(
 
     `app.state.stopping` is set when its server stops: answers that never end watch it.
     """
-    routes = [*site.files.routes(), *further, *api_routes(site), *pages.routes(site)]
+    routes = [*site.files.routes(), *further, *api_routes(site)]
+    routes += [*agentlens.routes(site), *agiwo.routes(site), *pages.routes(site)]
     site.templates.globals["rail"] = rail_of(routes)
     answer: Any = partial(answer_to, site)
     app = Starlette(

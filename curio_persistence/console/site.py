@@ -19,7 +19,7 @@ from starlette.routing import Route
 from curio_persistence.console.api.streams import Listeners
 from curio_persistence.console.options import ConsoleOptions
 from curio_persistence.console.paths import Paths
-from curio_persistence.console.security.doors import NO_DOORS, Doors
+from curio_persistence.console.security.doors import OF_CONSOLE, Doors
 from curio_persistence.console.security.roles import check_role
 from curio_persistence.console.static_files import StaticFiles
 from curio_persistence.console.viewer import Viewer, viewer_of
@@ -44,7 +44,7 @@ class Site:
     templates: Environment
     files: StaticFiles
     paths: Paths
-    doors: Doors = NO_DOORS
+    doors: Doors = OF_CONSOLE
     listeners: Listeners = field(default_factory=Listeners)
 
     @property

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from curio_persistence.config.server import ServerConfig
 from curio_persistence.console.app import app_of, make_site
 from curio_persistence.console.options import ConsoleOptions
-from curio_persistence.console.security.doors import Doors
+from curio_persistence.console.security.doors import OF_CLIENTS, Doors
 from curio_persistence.persistence import Persistence
 from curio_persistence.server import health, metrics, otlp
 from curio_persistence.server.intake import Intake
@@ -36,7 +36,7 @@ def make_app(persistence: Persistence, config: ServerConfig) -> Starlette:
         *metrics.routes(persistence, intake),
     ]
     doors = Doors(
-        open=frozenset(route.path for route in open_to_all),
+        open=frozenset(route.path for route in open_to_all) | OF_CLIENTS,
         local=frozenset(route.path for route in of_programs),
         keys=config.keys,
         role="write",

@@ -22,5 +22,7 @@ class Doors:
     role: Role = "read"
 
 
-NO_DOORS = Doors()
-"""Those of a console alone."""
+OF_CLIENTS = frozenset(("/compat/agentlens/api/health",))
+"""What clients of other systems ask without their key: it tells no more than that there is one."""
+OF_CONSOLE = Doors(local=OF_CLIENTS)
+"""The ways into a console alone."""

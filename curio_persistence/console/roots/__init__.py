@@ -1,0 +1,1 @@
+"""The APIs of other systems, each below a root of its own, for their own clients."""
