@@ -11,6 +11,7 @@ from curio_persistence.console.pages import (
     logins,
     overview,
     preferences,
+    run,
     runs,
     search,
     sessions,
@@ -22,6 +23,7 @@ from curio_persistence.console.site import Site
 _PAGES = (
     overview.routes,
     runs.routes,
+    run.routes,
     events.routes,
     search.routes,
     sessions.routes,

@@ -49,7 +49,7 @@ def _shown(said: Conversation, value: Shown, answer: Shown) -> Iterator[Html]:
         yield one_message(message.role, joined(_parts(message, value, answer)))
     if len(said.messages) > _MOST:
         left = len(said.messages) - _MOST
-        yield element("p", f"{left:,} more messages are not shown.", class_="cut")
+        yield element("p", f"{left:,} more messages are not shown.", class_="cut-note")
     if said.rest:
         head = element("summary", "Sent with the messages")
         yield element("details", head, value(said.rest), class_="rest")

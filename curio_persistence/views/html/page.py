@@ -26,9 +26,9 @@ dd pre { margin: 0; }
 .failed { color: light-dark(#b3261e, #ff8a80); }
 .text, .string { white-space: pre-wrap; overflow-wrap: anywhere; }
 .tree div { padding-left: 1.2rem; } .tree details { display: inline-block; vertical-align: top; }
-.tree b, .role, .call { font-weight: 600; opacity: .8; } .tree i, .cut { opacity: .7; }
+.tree b, .role, .call { font-weight: 600; opacity: .8; } .tree i, .cut-note { opacity: .7; }
 .message { border-left: 3px solid #8886; padding-left: .7rem; margin: .3rem 0; }
-.role, .call, .cut { margin: 0; font-size: .85em; } .by-model { border-color: #7c53dc; }
+.role, .call, .cut-note { margin: 0; font-size: .85em; } .by-model { border-color: #7c53dc; }
 .chip { border: 1px solid #8886; border-radius: 6px; padding: 0 .4rem; }
 @media print { body { margin: 0; max-width: none; } li { break-inside: avoid-page; } }
 @media print { ::details-content { content-visibility: visible; display: block; } }

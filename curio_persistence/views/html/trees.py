@@ -40,7 +40,7 @@ class _Tree:
         if self.left > 0:
             return element("div", shown, class_="tree")
         cut = f"Only the first {self.nodes:,} values are shown."
-        return element("div", shown, element("p", cut, class_="cut"), class_="tree")
+        return element("div", shown, element("p", cut, class_="cut-note"), class_="tree")
 
     def _value(self, value: Any, depth: int) -> Html:
         inside = from_text(value) if isinstance(value, str) else value

@@ -71,7 +71,7 @@ class Renderer(NamedTuple):
             return chip
         shown = self.limits.shown
         said = f"The first {shown:,} characters of {len(text):,} ({size_of(text)}) are shown."
-        return joined((block(text[:shown]), element("p", said, class_="cut")))
+        return joined((block(text[:shown]), element("p", said, class_="cut-note")))
 
 
 def raw_text(value: Any) -> str:

@@ -1,0 +1,172 @@
+"""A run's steps as rows with bars, and the whole run as a small map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+
+from curio_persistence.views.brief import BriefStep
+from curio_persistence.views.html.text import Html
+from curio_persistence.views.minimap import Lane, RunOutline
+from curio_persistence.views.wording import number, span
+
+SCALE = 1000
+"""The width of a bar's drawing: that of the whole run."""
+_NARROWEST = 2
+_MS = timedelta(milliseconds=1)
+_SHORT_MS = 10_000
+"""The length of a run below which hundredths of milliseconds count."""
+
+_KINDS = {"model": "model", "tool": "tool", "mcp.call": "tool", "run": "child", "span": "span"}
+_ICONS = {
+    "model": "sparkles",
+    "tool": "wrench",
+    "child": "git-branch",
+    "span": "layers",
+    "event": "circle-dot",
+}
+_LANES = ("model", "tool", "child")
+_LANE_HEIGHT, _LANE_GAP = 7, 3
+
+
+class Row(NamedTuple):
+    """A step as its row shows it. `begin_ms` and `took_ms` are what scripts draw bars by."""
+
+    ref: str
+    kind: str
+    icon: str
+    at: str
+    name: str
+    text: str
+    failed: bool
+    level: str
+    depth: int
+    tokens: str
+    took: str
+    bar_x: int
+    bar_width: int
+    begin_ms: str
+    took_ms: str
+    cost: Decimal | None
+    run_id: str
+    child_id: str | None
+
+    @property
+    def heading(self) -> str | None:
+        """The words of a row that begins an iteration."""
+        return self.text if self.kind == "iteration" else None
+
+
+def rows_of(steps: Iterable[BriefStep], outline: RunOutline) -> list[Row]:
+    """Return the rows of a page of steps."""
+    total = max((outline.end - outline.begin) / _MS, 1.0)
+    return [_row(step, outline.begin, total) for step in steps]
+
+
+def _row(step: BriefStep, begin: datetime, total: float) -> Row:
+    kind = kind_of(step.kind)
+    begin_ms = (step.began - begin) / _MS
+    took_ms = max(step.took_ms or 0.0, 0.0)
+    x = min(max(round(begin_ms / total * SCALE), 0), SCALE - _NARROWEST)
+    width = min(max(round(took_ms / total * SCALE), _NARROWEST), SCALE - x)
+    places = 0 if total > _SHORT_MS else 2
+    return Row(
+        str(step.ref),
+        "iteration" if step.kind == "iteration_started" else kind,
+        icon_of(step.kind),
+        f"{begin_ms / 1000:+,.{2 if total > _SHORT_MS else 3}f}",
+        *_words(step),
+        step.error is not None,
+        step.level,
+        min(step.depth, 8),
+        _tokens(step),
+        "" if step.took_ms is None else span(step.took_ms),
+        x,
+        width,
+        f"{begin_ms:.{places}f}",
+        f"{took_ms:.{places}f}",
+        step.cost_usd if kind != "child" else None,
+        step.run_id,
+        step.child_id,
+    )
+
+
+def kind_of(kind: str) -> str:
+    """Return the class of a kind of steps: `model`, `tool`, `child`, `span` or `event`."""
+    return _KINDS.get(kind, "event")
+
+
+def icon_of(kind: str) -> str:
+    """Return the name of the icon of a kind of steps."""
+    return _ICONS[kind_of(kind)]
+
+
+def _words(step: BriefStep) -> tuple[str, str]:
+    if step.kind == "iteration_started":
+        return "iteration", f"iteration {step.text or step.name}".strip()
+    name = step.name if kind_of(step.kind) != "event" else step.kind
+    said = step.name if kind_of(step.kind) == "event" else ""
+    end = "(no end recorded)" if step.is_open else ""
+    texts = (step.error, said, step.text, end)
+    return name or step.kind, " ".join(text for text in texts if text)
+
+
+def _tokens(step: BriefStep) -> str:
+    if step.kind != "model" or (step.input_tokens is None and step.output_tokens is None):
+        return ""
+    return f"{number(step.input_tokens)} → {number(step.output_tokens)}"
+
+
+class Reached(NamedTuple):
+    """How far a page's steps are read: the place of one, and what all up to it have cost.
+
+    The cost is None where none of the calls has a known one; `unpriced` counts those without.
+    """
+
+    place: int
+    cost: Decimal | None
+    unpriced: int
+
+
+def reached(steps: Sequence[Row], chosen: Row | None) -> Reached | None:
+    """Return how far the steps are read; None where none is chosen."""
+    if chosen not in steps:
+        return None
+    place = steps.index(chosen) + 1
+    calls = [row for row in steps[:place] if row.kind == "model"]
+    costs = [row.cost for row in calls if row.cost is not None]
+    unpriced = len(calls) - len(costs)
+    is_unknown = unpriced and not costs
+    return Reached(place, None if is_unknown else sum(costs, Decimal()), unpriced)
+
+
+class Map(NamedTuple):
+    """The whole run as paths, one for each lane, and one for what failed."""
+
+    lanes: tuple[tuple[str, Html], ...]
+    failed: Html
+    width: int
+    height: int
+
+
+def map_of(outline: RunOutline, buckets: int) -> Map:
+    """Return the lanes as paths of rectangles, which cost the browser one node each."""
+    lanes = [(name, outline.lanes[name]) for name in _LANES if outline.lanes[name].count]
+    tops = [number * (_LANE_HEIGHT + _LANE_GAP) for number in range(len(lanes))]
+    drawn = tuple(
+        (name, _path(((at, top) for at, *_ in lane.buckets)))
+        for (name, lane), top in zip(lanes, tops, strict=True)
+    )
+    failed = ((at, top) for (_, lane), top in zip(lanes, tops, strict=True) for at in _failed(lane))
+    return Map(drawn, _path(failed), buckets, max(len(lanes), 1) * (_LANE_HEIGHT + _LANE_GAP))
+
+
+def _failed(lane: Lane) -> Iterator[int]:
+    return (at for at, _, failed in lane.buckets if failed)
+
+
+def _path(places: Iterable[tuple[int, int]]) -> Html:
+    height = _LANE_HEIGHT
+    return Html("".join(f"M{at} {top}h.9v{height}h-.9z" for at, top in places))
