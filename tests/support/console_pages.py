@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import Match, Route
 
 from curio_persistence import InMemoryPersistence, create_app
 from curio_persistence.trace_ids import trace_id_of
@@ -31,13 +31,16 @@ _NO_HTML = ("/events/stream", "/costs.csv")
 def routes() -> list[Route]:
     """Return the routes of pages."""
     with InMemoryPersistence() as persistence:
-        return [route for route in create_app(persistence).routes if _is_page(route)]
+        return [
+            route
+            for route in create_app(persistence).routes
+            if isinstance(route, Route) and _is_page(route)
+        ]
 
 
-def _is_page(route: BaseRoute) -> bool:
+def _is_page(route: Route) -> bool:
     return (
-        isinstance(route, Route)
-        and "GET" in (route.methods or ())
+        "GET" in (route.methods or ())
         and not route.path.startswith(_NO_PAGES)
         and route.path not in _NO_HTML
     )
