@@ -123,6 +123,11 @@ class Filters:
         merged = {**self.chosen, **chosen}
         return replace(self, chosen={name: text for name, text in merged.items() if text})
 
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return all parameters but the cursor, as a form sends them again."""
+        chosen = [(name, value) for name in self.chosen for value in self.several(name)]
+        return [*chosen, *(pair for pair in self.further.items() if pair[0] != "cursor")]
+
     def told(self) -> list[tuple[str, str, str]]:
         """Return each chosen value with its name and the URL that drops it."""
         return [

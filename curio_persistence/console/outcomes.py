@@ -27,7 +27,7 @@ def outcome_chart(
     columns = [
         Column(
             _title(viewer, each),
-            _title(viewer, each),
+            _label(viewer, each),
             paths.page(
                 "runs", **{**filters, "since": instant(each.begin), "until": instant(each.end)}
             ),
@@ -62,6 +62,12 @@ def _title(viewer: Viewer, count: RunCount) -> str:
         days = short_day(begin.date())
         return days if last <= begin.date() else f"{days} to {short_day(last)}"
     return f"{_moment(begin)} to {f'{end:%H:%M}' if end.date() == begin.date() else _moment(end)}"
+
+
+def _label(viewer: Viewer, count: RunCount) -> str:
+    begin = viewer.local(count.begin)
+    is_day = (begin.hour, begin.minute) == (0, 0) and count.end - count.begin > _DAY / 2
+    return short_day(begin.date()) if is_day else f"{begin:%H:%M}"
 
 
 def _moment(local: datetime) -> str:

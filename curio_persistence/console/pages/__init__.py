@@ -5,10 +5,13 @@ from __future__ import annotations
 from starlette.routing import BaseRoute
 
 from curio_persistence.console.pages import (
+    activity,
+    agents,
     compare,
     costs,
     events,
     logins,
+    metrics,
     overview,
     preferences,
     run,
@@ -31,6 +34,9 @@ _PAGES = (
     compare.routes,
     logins.routes,
     costs.routes,
+    activity.routes,
+    metrics.routes,
+    agents.routes,
     settings.routes,
     preferences.routes,
 )

@@ -61,7 +61,7 @@ def _costs(site: Site, request: Request) -> Response:
         kinds=tuple(GROUPS),
         spent=spent,
         compared=compared(spent.total, spent.before, _that(window)),
-        chart=_chart(site, asked, periods, spent),
+        chart=cost_chart(site, window, by, periods, spent, filters.get("agent_id") or None),
         rows=[_row(site, asked, group, number) for number, group in enumerate(spent.groups, 1)],
         csv=site.paths.page("costs.csv", **filters.chosen, **filters.further),
     )
@@ -85,16 +85,22 @@ def _that(window: Window) -> str:
 # --- the chart ------------------------------------------------------------------------------------
 
 
-def _chart(site: Site, asked: _Asked, periods: Sequence[Period], spent: Spending) -> Markup:
-    agent = asked.filters.get("agent_id") or None
+def cost_chart(
+    site: Site,
+    window: Window,
+    by: str,
+    periods: Sequence[Period],
+    spent: Spending,
+    agent_id: str | None,
+) -> Markup:
+    """Return the costs of each period by group; a bar leads to the runs of its period."""
     columns = [
-        Column(each.title, each.label, _runs(site, each.begin, each.end, agent_id=agent))
+        Column(each.title, each.label, _runs(site, each.begin, each.end, agent_id=agent_id))
         for each in periods
     ]
-    series = [(name_of(group.name, asked.by), group.by_period) for group in spent.groups]
-    label = f"Cost by {asked.window.bucket} and {asked.by}"
-    chart = Chart(label, asked.window.bucket.title(), columns, with_others(series), price)
-    return stacked_bars(chart)
+    series = [(name_of(group.name, by), group.by_period) for group in spent.groups]
+    label = f"Cost by {window.bucket} and {by}"
+    return stacked_bars(Chart(label, window.bucket.title(), columns, with_others(series), price))
 
 
 def name_of(name: str | None, by: str) -> str:

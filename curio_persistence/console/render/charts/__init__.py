@@ -4,15 +4,24 @@ Sizes across are percentages and sizes downwards are pixels, so that a chart fit
 text keeps its size. Colours are classes of `charts.css`.
 """
 
-from curio_persistence.console.render.charts.data import Chart, Column, Series, with_others
+from curio_persistence.console.render.charts.data import (
+    Chart,
+    Column,
+    Number,
+    Series,
+    leading,
+    with_others,
+)
 from curio_persistence.console.render.charts.marks import histogram, line, stacked_bars
 from curio_persistence.console.render.charts.small import log_bar, share_bar, swatch
 
 __all__ = [
     "Chart",
     "Column",
+    "Number",
     "Series",
     "histogram",
+    "leading",
     "line",
     "log_bar",
     "share_bar",

@@ -57,10 +57,17 @@ class Chart:
         return "\n".join((self.columns[column].title, *values))
 
 
+def leading(series: Iterable[tuple[str, Values]], *, most: int = COLOURS) -> list[Series]:
+    """Return the first series with colours: those of values that cannot be added up."""
+    return [
+        Series(name, values, f"s{n}") for n, (name, values) in enumerate(series, 1) if n <= most
+    ]
+
+
 def with_others(series: Iterable[tuple[str, Values]], *, most: int = COLOURS) -> list[Series]:
     """Return series with colours in this order; those behind the first `most` become "others"."""
     given = list(series)
-    shown = [Series(name, values, f"s{n}") for n, (name, values) in enumerate(given[:most], 1)]
+    shown = leading(given, most=most)
     rest = [values for _, values in given[most:]]
     return [*shown, *([Series(f"{len(rest)} others", _sum(rest), OTHERS)] if rest else [])]
 

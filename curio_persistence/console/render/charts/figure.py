@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ _LABELS = 24
 """Pixels below the bars, for labels."""
 _LETTER = 7.5
 """Pixels of a digit at most, which the labels of an axis consist of."""
-_CENTS = ".00"
+_ZEROS = re.compile(r"\.0+(?!\d)|(\.\d*[1-9])0+(?!\d)")
+"""Zeros at the end of a number, which an axis does without: `$10`, `$0.5`, `15 s`."""
 
 _FIGURE = Markup('<figure class="chart">{}{}{}</figure>')
 _LEGEND = Markup('<ul class="legend">{}</ul>')
@@ -90,9 +92,7 @@ def _legend(chart: Chart) -> Markup:
 def _scale(chart: Chart, axis: Axis | None, place: Place) -> Markup:
     if axis is None:
         return Markup("")
-    said = {tick: chart.say(tick) for tick in axis.ticks}
-    if all(text.endswith(_CENTS) for text in said.values()):
-        said = {tick: text.removesuffix(_CENTS) for tick, text in said.items()}
+    said = {tick: _ZEROS.sub(r"\1", chart.say(tick)) for tick in axis.ticks}
     width = 12 + _LETTER * max(map(len, said.values()))
     ticks = (_TICK.format(_height(axis, tick, place), text) for tick, text in said.items())
     return _SCALE.format(width, place.bottom + _LABELS, _joined(ticks))
