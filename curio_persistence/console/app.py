@@ -26,7 +26,7 @@ from curio_persistence.console.roots import agentlens, agiwo
 from curio_persistence.console.security.checks import security_of
 from curio_persistence.console.security.doors import OF_CONSOLE, Doors
 from curio_persistence.console.site import Site
-from curio_persistence.console.static_files import StaticFiles
+from curio_persistence.console.static_files import static_files
 from curio_persistence.console.templating import make_environment
 from curio_persistence.errors import PersistenceError
 from curio_persistence.persistence import Persistence
@@ -42,7 +42,7 @@ def make_app(persistence: Persistence, options: ConsoleOptions) -> Starlette:
 
 def make_site(source: Source, options: ConsoleOptions, doors: Doors = OF_CONSOLE) -> Site:
     """Return the site; `source` returns the persistence, or raises why there is none."""
-    files = StaticFiles()
+    files = static_files()
     paths = Paths(options.base_path, files.release)
     return Site(source, options, make_environment(), files, paths, doors)
 

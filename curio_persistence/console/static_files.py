@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterator
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -23,8 +24,14 @@ _TYPES = {
     "svg": "image/svg+xml",
     "woff2": "font/woff2",
 }
-_COMMENT = re.compile(rb"/\*.*?\*/", re.DOTALL)
-_SPACE = re.compile(rb"\n\s*")
+_COMMENTS = {
+    "css": re.compile(rb"/\*.*?\*/", re.DOTALL),
+    "js": re.compile(rb"^\s*//.*$", re.MULTILINE),
+}
+_SPACES = {
+    "css": re.compile(rb"\s*([{};,>])\s*|(?<=:)\s+|\s+(?=!)"),
+    "js": re.compile(rb"(?<=\n)\s+()"),
+}
 _PACKED = ("woff2",)
 """What is compressed already."""
 STYLES = "console.css"
@@ -58,6 +65,11 @@ class StaticFiles:
     def content(self, name: str) -> bytes:
         return self._files[name].content
 
+    def size(self, name: str) -> int:
+        """Return the bytes of a file as it is sent."""
+        file = self._files[name]
+        return len(file.packed or file.content)
+
     def routes(self) -> list[Route]:
         return [Route("/static/{release}/{name}", self._answer)]
 
@@ -83,17 +95,30 @@ def _file(name: str, content: bytes) -> File:
 
 def _contents(folder: Traversable) -> Iterator[tuple[str, bytes]]:
     """Yield the files by name: all styles as one, and what browsers do not load left out."""
-    yield STYLES, b"".join(_shortened(each.read_bytes()) for each in _styles(folder / "css"))
-    for each in (*folder.iterdir(), *(folder / "vendor").iterdir()):
-        if each.is_file() and each.name.rpartition(".")[2] in _TYPES:
+    styles = (_shortened("css", each.read_bytes()) for each in _styles(folder / "css"))
+    yield STYLES, b"".join(styles)
+    for each in folder.iterdir():
+        ending = each.name.rpartition(".")[2]
+        if ending in _TYPES and each.is_file():
+            yield each.name, _shortened(ending, each.read_bytes())
+    for each in (folder / "vendor").iterdir():
+        if each.name.rpartition(".")[2] in _TYPES:
             yield each.name, each.read_bytes()
 
 
-def _shortened(style: bytes) -> bytes:
-    """Return a style without its comments and indentation."""
-    return _SPACE.sub(b"\n", _COMMENT.sub(b"", style))
+def _shortened(ending: str, content: bytes) -> bytes:
+    """Return a style or a script without the comments and spaces that only its readers need."""
+    if ending not in _COMMENTS:
+        return content
+    return _SPACES[ending].sub(rb"\1", _COMMENTS[ending].sub(b"", content))
 
 
 def _styles(folder: Traversable) -> list[Traversable]:
     sheets = (each for each in folder.iterdir() if each.name.endswith(".css"))
     return sorted(sheets, key=lambda sheet: (sheet.name != _FIRST, sheet.name))
+
+
+@cache
+def static_files() -> StaticFiles:
+    """Return the files, which are read once in a process."""
+    return StaticFiles()
