@@ -45,6 +45,8 @@ class Listeners:
 
     async def answer(self, request: Request, open_stream: OpenStream, frames: Frames) -> Response:
         """Return the answer that sends the frames of a stream until it, or the server, ends."""
+        if "wsgi_environ" in request.scope:  # Each listener would hold a thread of the server.
+            raise HTTPException(501, "Streams need a server that speaks ASGI.")
         if len(self._news) >= _MOST:
             message = f"{_MOST:,} listeners are connected: try again later."
             raise HTTPException(503, message, {"Retry-After": "5"})
