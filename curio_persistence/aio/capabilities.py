@@ -263,6 +263,7 @@ class AsyncLifecycle(Awaited[Lifecycle]):
     apply_retention = awaited(Lifecycle.apply_retention)
     vacuum = awaited(Lifecycle.vacuum)
     run_forever = awaited(Lifecycle.run_forever)
+    schedule = awaited(Lifecycle.schedule)
     check = awaited(Lifecycle.check)
 
 

@@ -86,7 +86,17 @@ NARROW = {
     "cli": {"", "errors", "progress", "views"},
     # Pages ask the façade only; what they import else are types, errors and settings.
     "console": {
-        *("aio", "capabilities", "clock", "compat", "config", "errors", "export", "interop"),
+        *(
+            "aio",
+            "archive",
+            "capabilities",
+            "clock",
+            "compat",
+            "config",
+            "errors",
+            "export",
+            "interop",
+        ),
         *("models", "persistence", "results", "runlog", "secret", "store", "tables"),
         *("trace_ids", "views"),
     },

@@ -24,7 +24,12 @@ from curio_persistence.capabilities.lifecycle.expiring import (
 )
 from curio_persistence.capabilities.lifecycle.policies import RetentionPolicy
 from curio_persistence.capabilities.lifecycle.report import ExpireReport
-from curio_persistence.capabilities.lifecycle.rounds import Rounds, log_failure
+from curio_persistence.capabilities.lifecycle.rounds import (
+    Rounds,
+    Schedule,
+    log_failure,
+    schedule_of,
+)
 from curio_persistence.capabilities.lifecycle.settings import Lease, Settings
 from curio_persistence.capabilities.lifecycle.sizes import Sizes
 from curio_persistence.capabilities.lifecycle.stripping import Stripping
@@ -454,6 +459,10 @@ class Lifecycle(Capability):
             with suppress(BusyError):  # Another program is indexing: the next round tries again.
                 indexing.clear()
                 indexing.index_pending()
+
+    def schedule(self) -> Schedule:
+        """Return when runs last expired, when they will, and why the last round failed."""
+        return schedule_of(self._settings, EXPIRING)
 
     def check(self) -> HealthCheck:
         """Return what policies there are, when runs last expired, and when they will."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import uniform
 from threading import Event
@@ -24,6 +25,36 @@ PLANNED, FAILED = "next", "failure"
 ROUND = "round"
 Outcome = ExpireReport | PersistenceError
 """The report of a round, or the error that ended it."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When runs last expired and how many, when they will, and why the last round failed.
+
+    None is unknown: nothing expired yet, no program has planned a round, the last one did not fail.
+    """
+
+    last_at: datetime | None = None
+    runs_deleted: int = 0
+    archived: int = 0
+    next_at: datetime | None = None
+    failure: str | None = None
+
+
+def schedule_of(settings: Settings, last: str) -> Schedule:
+    """Return what is stored of rounds; `last` is the name of the stored report."""
+    report, rounds = settings.of("report").get(last, {}), settings.of(ROUND)
+    return Schedule(
+        _moment(report.get("ended_at")),
+        report.get("runs_deleted", 0),
+        report.get("archived", 0),
+        _moment(rounds.get(PLANNED, {}).get("at")),
+        rounds.get(FAILED, {}).get("message"),
+    )
+
+
+def _moment(stored: str | None) -> datetime | None:
+    return None if stored is None else datetime.fromisoformat(stored)
 
 
 class Rounds:

@@ -31,6 +31,7 @@ from curio_persistence.cli.exit_codes import FAILED, NOT_FOUND, OK, exit_code
 from curio_persistence.cli.terminal.output import DIM, GREEN, RED, Output, say
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
 from curio_persistence.errors import ConfigurationError, PersistenceError
+from curio_persistence.views.alerts import fires_in_words, scope_in_words, states_of, unresolved
 from curio_persistence.views.wording import local_time
 
 if TYPE_CHECKING:
@@ -197,11 +198,7 @@ def _option(name: str) -> str:
 
 def _list(persistence: Persistence, options: Namespace, output: Output) -> int:
     rules = persistence.alerts.list()
-    found = {rule.rule_id: "ok" for rule in rules}
-    for state in ("failing", "firing"):  # An alert goes on while its rule cannot be measured.
-        open_ones = persistence.alerts.history(state=state, limit=None)
-        found |= {alert.rule_id: state for alert in open_ones}
-    states = {r.rule_id: found[r.rule_id] if r.enabled else "disabled" for r in rules}
+    states = states_of(rules, unresolved(persistence.alerts))
     if not output.for_people:
         output.json([{**rule.to_dict(), "state": states[rule.rule_id]} for rule in rules])
     elif rules:
@@ -211,7 +208,6 @@ def _list(persistence: Persistence, options: Namespace, output: Output) -> int:
     return OK
 
 
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 _STYLES = {"firing": RED, "failing": RED, "ok": GREEN, "resolved": GREEN, "disabled": DIM}
 _RULES = (
     Column("RULE", most=48),
@@ -223,18 +219,11 @@ _RULES = (
 
 
 def _rule_row(rule: AlertRule, state: str) -> list[Cell]:
-    seconds = rule.window_seconds
-    size, unit = next(each for each in _UNITS if seconds % each[0] == 0)
-    measured = " ".join(filter(None, (rule.aggregation, rule.metric or rule.condition)))
-    above = "" if rule.condition == "silence" else f" > {rule.threshold:g}"
-    scope = {"agent": rule.agent_id, "session": rule.session_id, "user": rule.user_id}
-    scope |= {"tag": " or ".join(rule.tags or ()), "model": rule.model}
-    of = ", ".join(f"{name} {value}" for name, value in scope.items() if value)
     return [
         cell(rule.rule_id),
         cell(state, _STYLES[state]),
-        cell(f"{measured}{above} in {seconds // size}{unit}"),
-        cell(of or None),
+        cell(fires_in_words(rule)),
+        cell(scope_in_words(rule) or None),
         cell(", ".join(sink.name for sink in rule.sinks) or None),
     ]
 
