@@ -21,11 +21,9 @@ class ServerConfig:
     """The address, the keys and the limits of the server.
 
     Port 0 is any free one. With keys, each request needs one of them, as `Authorization: Bearer`;
-    without any, only requests to this machine's own addresses are answered, and pages and the API
-    need the `token`, where there is one. Both let their owner send records, and with `allow_writes`
-    also delete them. A body may have `max_body_bytes`, packed and unpacked; bodies that wait to be
-    stored have `max_pending_bytes` together, and more are refused until there is room. Keys and
-    token are in no repr.
+    without any, only requests to this machine's own addresses are answered. A body may have
+    `max_body_bytes`, packed and unpacked; bodies that wait to be stored have `max_pending_bytes`
+    together, and more are refused until there is room. The keys are in no repr.
     """
 
     host: str = "127.0.0.1"
@@ -33,8 +31,6 @@ class ServerConfig:
     keys: tuple[str, ...] = field(default=(), repr=False)
     max_body_bytes: int = 64 << 20
     max_pending_bytes: int = 128 << 20
-    token: str | None = field(default=None, repr=False)
-    allow_writes: bool = False
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
@@ -44,8 +40,7 @@ class ServerConfig:
         if self.max_pending_bytes < self.max_body_bytes:
             raise ConfigurationError("max_pending_bytes must have room for max_body_bytes.")
         object.__setattr__(self, "keys", tuple(hidden(key) for key in self.keys))
-        object.__setattr__(self, "token", hidden(self.token))
-        for key in (*self.keys, *(() if self.token is None else (self.token,))):
+        for key in self.keys:
             _check_key(key)
 
     @classmethod

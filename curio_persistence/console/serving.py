@@ -28,7 +28,7 @@ _PORTS = 20
 """Ports that are tried, from the usual one on."""
 _GRACE = 2
 """Seconds that requests have to end when the console stops."""
-_CONNECTIONS = 1_000
+_SETTINGS: dict[str, Any] = {"limit_concurrency": 1_000, "timeout_graceful_shutdown": _GRACE}
 
 
 def serve(
@@ -77,15 +77,14 @@ def _source(
 class Server(uvicorn.Server):
     """A server that says when it has started, and ends open streams before it stops."""
 
-    def __init__(self, app: Starlette, on_start: Callable[[], object]) -> None:
+    def __init__(self, app: Starlette, on_start: Callable[[], object], **settings: Any) -> None:
         config = uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,  # Headers of proxies count only from those that are trusted.
-            limit_concurrency=_CONNECTIONS,
-            timeout_graceful_shutdown=_GRACE,
+            **_SETTINGS | settings,
         )
         super().__init__(config)
         self._app, self._on_start = app, on_start

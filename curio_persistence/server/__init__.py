@@ -11,6 +11,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.config.server import ServerConfig
+from curio_persistence.console.options import ConsoleOptions
 from curio_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
 
 
-def make_app(persistence: Persistence, config: ServerConfig | None = None) -> Starlette:
+def make_app(
+    persistence: Persistence,
+    config: ServerConfig | None = None,
+    console: ConsoleOptions | None = None,
+) -> Starlette:
     """Return the server as an ASGI application, for a server of your own or below your own app.
 
     It takes OTLP/HTTP at `/v1/traces`, `/v1/logs` and `/v1/metrics`; `/healthz` and `/readyz` say
@@ -27,13 +32,16 @@ def make_app(persistence: Persistence, config: ServerConfig | None = None) -> St
     pages and the API of `create_app`. Its lifespan ends with what waits stored; close the
     persistence after that.
     """
-    app: Starlette = _module("app").make_app(persistence, config or ServerConfig())
+    app: Starlette = _module("app").make_app(
+        persistence, config or ServerConfig(), console or ConsoleOptions()
+    )
     return app
 
 
 def serve(
     persistence: Persistence,
     config: ServerConfig | None = None,
+    console: ConsoleOptions | None = None,
     *,
     stop: Event | None = None,
     on_start: Callable[[str], object] | None = None,
@@ -41,9 +49,13 @@ def serve(
     """Serve until Ctrl-C, SIGTERM or `stop`; then answer the requests that have begun, and return.
 
     Outside the main thread only `stop` ends it. `on_start` gets the URL once requests are answered.
-    A host that other machines reach needs keys.
+    A host that other machines reach needs keys. `console` has the settings of pages and API, such
+    as their `token`. See `make_app`.
     """
-    _module("running").serve(persistence, config or ServerConfig(), stop, on_start)
+    running = _module("running")
+    running.serve(
+        persistence, config or ServerConfig(), console or ConsoleOptions(), stop, on_start
+    )
 
 
 def _module(name: str) -> Any:

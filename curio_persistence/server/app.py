@@ -17,7 +17,7 @@ from curio_persistence.server import health, metrics, otlp
 from curio_persistence.server.intake import Intake
 
 
-def make_app(persistence: Persistence, config: ServerConfig) -> Starlette:
+def make_app(persistence: Persistence, config: ServerConfig, console: ConsoleOptions) -> Starlette:
     """Return the application.
 
     `app.state.stopping` is set when the server stops: answers that never end watch it.
@@ -41,6 +41,5 @@ def make_app(persistence: Persistence, config: ServerConfig) -> Starlette:
         keys=config.keys,
         role="write",
     )
-    options = ConsoleOptions(token=config.token, allow_writes=config.allow_writes)
-    site = make_site(lambda: persistence, options, doors)
+    site = make_site(lambda: persistence, console, doors)
     return app_of(site, [*open_to_all, *of_programs], lifespan)

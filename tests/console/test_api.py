@@ -126,7 +126,11 @@ def test_every_reading_answers(api: Api, recorded: Persistence) -> None:
     asked = {"/search": {"query": "lyon"}, "/diff": {"first": "run-1", "second": "run-2"}}
     ids = {"run_id": "run-1", "session_id": "chat", "trace_id": "run-1", "name": "distance"}
     for each in OPERATIONS:
-        if each.method == "GET" and each.answer.kind != "stream" and "{rule_id}" not in each.path:
+        if (
+            each.method == "GET"
+            and each.answer.kind != "stream"
+            and not each.path.endswith(("rule_id}", "key_id}"))
+        ):
             path = each.path.replace("{id}", "1").format(**ids)
             answer = api("GET", path, params=asked.get(each.path, {}))
             assert answer.status_code == 200, (path, answer.text)
@@ -338,6 +342,24 @@ def test_an_alert_rule_of_a_request_runs_no_program_and_reads_no_variable(api: A
     api.refused("POST", "/alerts", 400, json={**rule, "colour": "red"})
     api.refused("POST", "/alerts", 400, json={"rule_id": "x"})
     assert api.get("/alerts")["items"] == []
+
+
+def test_a_key_is_made_shown_once_and_revoked(api: Api, persistence: Persistence) -> None:
+    made = api("POST", "/keys", json={"name": "ci", "role": "write", "expires": "90d"})
+    assert made.status_code == 201
+    told = made.json()
+    key_id = told["key"]["key_id"]
+    assert made.headers["location"] == f"/api/v1/keys/{key_id}"
+    assert api.get(f"/keys/{key_id}") == told["key"]
+    assert persistence.keys.verify(told["secret"]) is not None
+    [listed] = api.get("/keys")["items"]
+    assert (listed["name"], listed["role"], "secret_hash" in listed) == ("ci", "write", False)
+    assert api("DELETE", f"/keys/{key_id}").status_code == 204
+    assert persistence.keys.verify(told["secret"]) is None
+    api.refused("DELETE", "/keys/nothing", 404)
+    assert api.refused("POST", "/keys", 400, json={"name": "x", "role": "owner"})["field"] == "role"
+    assert api.refused("POST", "/keys", 400, json={"role": "read"})["field"] == "name"
+    assert api.refused("POST", "/keys", 400, json={"name": "x", "a": 1})["field"] == "a"
 
 
 def test_a_database_that_is_closed_is_told_to_come_back(api: Api, persistence: Persistence) -> None:

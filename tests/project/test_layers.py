@@ -142,8 +142,6 @@ THIRD_PARTY = {
     ("server.metrics", "prometheus_client"),
     ("server.metrics", "starlette"),
     ("server.otlp", "starlette"),
-    ("server.running", "starlette"),
-    ("server.running", "uvicorn"),
     ("testing.published_behavior", "pytest"),
     ("testing.published_calls", "pytest"),
     ("testing.published_runs", "pytest"),

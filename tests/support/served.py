@@ -11,9 +11,10 @@ from threading import Event, Thread
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from curio_persistence import Persistence, ServerConfig, serve
+from curio_persistence import ConsoleOptions, Persistence, ServerConfig, serve
 
 _PATIENCE = 30.0
+_OF_PAGES = {"token", "allow_writes"}
 
 
 class Answer(NamedTuple):
@@ -59,13 +60,17 @@ class Served:
 
 @contextmanager
 def served(persistence: Persistence, **settings: Any) -> Iterator[Served]:
-    """Serve a persistence on a free port while the block runs."""
+    """Serve a persistence on a free port while the block runs.
+
+    The settings are those of `ServerConfig`, and the token and the rights of the console.
+    """
+    console = ConsoleOptions(**{name: settings.pop(name) for name in _OF_PAGES & {*settings}})
     config = ServerConfig(**{"port": 0} | settings)
     stop, started = Event(), SimpleQueue[str | BaseException]()
 
     def run() -> None:
         try:
-            serve(persistence, config, stop=stop, on_start=started.put)
+            serve(persistence, config, console, stop=stop, on_start=started.put)
         except BaseException as error:
             started.put(error)
 

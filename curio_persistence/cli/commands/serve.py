@@ -28,7 +28,7 @@ from curio_persistence.cli.terminal.interrupts import tidied_when_interrupted
 from curio_persistence.cli.terminal.output import Output, say
 
 if TYPE_CHECKING:
-    from curio_persistence import ServerConfig
+    from curio_persistence import ConsoleOptions, ServerConfig
 
 EXAMPLES = """\
   curio-persistence serve
@@ -72,6 +72,7 @@ def run(options: Namespace, output: Output) -> int:
 
     config = _config(options)
     config.check_reach()  # Before a database is made.
+    console = _console(options, config)
     with (
         tidied_when_interrupted(_SECONDS_TO_END),
         database(options).get_persistence() as persistence,
@@ -79,34 +80,36 @@ def run(options: Namespace, output: Output) -> int:
         serve(
             persistence,
             config,
-            on_start=lambda url: _tell(url, persistence.location, config, output),
+            console,
+            on_start=lambda url: _tell(url, persistence.location, config, console, output),
         )
     say("Stopped. Everything that was answered is stored.")
     return OK
 
 
 def _config(options: Namespace) -> ServerConfig:
-    from secrets import token_urlsafe
-
     from curio_persistence import ServerConfig
 
     config = ServerConfig.from_env()
     keys = config.keys if options.key is None else tuple(options.key)
-    token = None if options.no_token or keys else token_urlsafe(24)
-    return replace(
-        config,
-        host=options.host,
-        port=options.port,
-        keys=keys,
-        token=token,
-        allow_writes=options.allow_writes,
-    )
+    return replace(config, host=options.host, port=options.port, keys=keys)
 
 
-def _tell(url: str, location: str, config: ServerConfig, output: Output) -> None:
+def _console(options: Namespace, config: ServerConfig) -> ConsoleOptions:
+    from secrets import token_urlsafe
+
+    from curio_persistence import ConsoleOptions
+
+    token = None if options.no_token or config.keys else token_urlsafe(24)
+    return ConsoleOptions(token=token, allow_writes=options.allow_writes)
+
+
+def _tell(
+    url: str, location: str, config: ServerConfig, console: ConsoleOptions, output: Output
+) -> None:
     """Say where the server listens, and what senders set."""
     if not output.for_people:
-        secret = {} if config.token is None else {"token": config.token}
+        secret = {} if console.token is None else {"token": console.token}
         output.json_line({"url": url, **secret})
         output.flush()
         return
@@ -116,7 +119,7 @@ def _tell(url: str, location: str, config: ServerConfig, output: Output) -> None
     output.line("  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
     if config.keys:
         output.line('  export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20KEY"')
-    token = "KEY" if config.keys else config.token
+    token = "KEY" if config.keys else console.token
     output.line("People open:")
     output.line(f"  {url}/" if token is None else f"  {url}/?token={token}")
     output.flush()

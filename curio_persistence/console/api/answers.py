@@ -9,15 +9,16 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 from typing import IO, Any
-from urllib.parse import quote
 
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from curio_persistence.console.api.operation import Operation
+from curio_persistence.console.paths import encoded_id
 from curio_persistence.models import AgentRun
 from curio_persistence.tables.alerts import AlertRule
+from curio_persistence.tables.keys import NewApiKey
 from curio_persistence.views.steps import RecordRef
 
 _PART = 256 << 10
@@ -56,17 +57,13 @@ def _created(request: Request, found: Any) -> Response:
     return created
 
 
-def _address(found: AgentRun | AlertRule) -> str:
+def _address(found: AgentRun | AlertRule | NewApiKey) -> str:
     """Return the end of the path of a record that was created, its id percent-encoded twice."""
     if isinstance(found, AgentRun):
         return encoded_id(found.run_id)
+    if isinstance(found, NewApiKey):
+        return encoded_id(found.key.key_id)
     return f"rules/{encoded_id(found.rule_id)}"
-
-
-def encoded_id(ident: str) -> str:
-    """Return an id as paths have it: percent-encoded twice, dots too, where they are all."""
-    once = quote(ident, safe="", errors="surrogatepass")
-    return quote(once.replace(".", "%2E") if ident in (".", "..") else once, safe="")
 
 
 def _json(request: Request, value: Any) -> Response:

@@ -88,6 +88,16 @@ def _settings(value: Any) -> dict[str, Any]:
     return settings
 
 
+def _key(value: Any) -> dict[str, Any]:
+    """Return the arguments of a new key by name."""
+    given = _object(value)
+    for name in given.keys() - {"name", "role", "expires"}:
+        raise InvalidValueError(f"A new key has no {name[:100]!r}.", field=name)
+    if "name" not in given:
+        raise InvalidValueError("A key needs a name.", field="name")
+    return given
+
+
 def _inherited(settings: type) -> frozenset[str]:
     return frozenset((*settings.__required_keys__, *settings.__optional_keys__))  # type: ignore[attr-defined]
 
@@ -115,4 +125,5 @@ def _reference(name: str) -> dict[str, str]:
 
 RUN = Body(_run, _reference("AgentRun"))
 EVENTS = Body(_events, {"type": "array", "items": _reference("AgentRunEvent")}, _EVENTS_MOST)
+NEW_KEY = Body(_key, _reference("KeySettings"))
 ALERT_RULE = Body(_settings, _reference("AlertSettings"))

@@ -11,6 +11,7 @@ from curio_persistence.export.records import export_records
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.persistence import Persistence
 from curio_persistence.tables.alerts import AlertRule
+from curio_persistence.tables.keys import NewApiKey
 
 INDEXING_SECONDS = 1.0
 """Seconds for which a search indexes new records: a page says how many are left."""
@@ -86,6 +87,11 @@ def create_rule(persistence: Persistence, settings: dict[str, Any]) -> AlertRule
         if name not in settings:
             raise InvalidValueError(f"A rule needs {name}.", field=name)
     return persistence.alerts.create(**settings)
+
+
+def create_key(persistence: Persistence, settings: dict[str, Any]) -> NewApiKey:
+    """Create an API key."""
+    return persistence.keys.create(**settings)
 
 
 def update_rule(persistence: Persistence, rule_id: str, settings: AlertSettings) -> AlertRule:

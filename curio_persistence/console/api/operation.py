@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Literal
-from urllib.parse import unquote
 
 from curio_persistence.console.api.bodies import Body
 from curio_persistence.console.api.parameters import Parameter, read_all
+from curio_persistence.console.paths import decoded_id
 from curio_persistence.errors import NotFoundError
 from curio_persistence.persistence import Persistence
 
@@ -71,7 +71,7 @@ class Operation:
 
         Ids are percent-encoded twice in URLs, and the server has decoded them once.
         """
-        ids = [unquote(path[name]) for name in self.ids]
+        ids = [decoded_id(path[name]) for name in self.ids]
         return ids, {**read_all(self.parameters, query), **self.fixed}
 
     def run(self, persistence: Persistence, *ids: Any, **arguments: Any) -> Any:

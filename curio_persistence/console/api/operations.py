@@ -20,7 +20,7 @@ from curio_persistence.capabilities.stats import StatsFilters
 from curio_persistence.capabilities.totals import UsageTotals
 from curio_persistence.capabilities.usage import UsageFilters
 from curio_persistence.console.api import calls
-from curio_persistence.console.api.bodies import ALERT_RULE, EVENTS, RUN
+from curio_persistence.console.api.bodies import ALERT_RULE, EVENTS, NEW_KEY, RUN
 from curio_persistence.console.api.operation import Answer, Operation
 from curio_persistence.console.api.parameters import (
     CURSOR,
@@ -37,6 +37,7 @@ from curio_persistence.console.api.parameters import (
 from curio_persistence.models import Agent, AgentLLMUsage, AgentRun, AgentRunEvent, AuditEntry
 from curio_persistence.store.base import HealthCheck
 from curio_persistence.tables.alerts import Alert, AlertRule
+from curio_persistence.tables.keys import ApiKey
 from curio_persistence.views.brief import BriefStep
 from curio_persistence.views.traces.listing import TraceFilters
 from curio_persistence.views.traces.trace import TraceSummary
@@ -342,6 +343,39 @@ OPERATIONS = (
         "alerts.delete",
         Answer("nothing"),
         "Delete an alert rule; its history stays.",
+        role="admin",
+    ),
+    Operation(
+        "GET",
+        "/keys",
+        "keys.list",
+        Answer("items", ApiKey),
+        "List API keys, without their secrets.",
+        role="admin",
+    ),
+    Operation(
+        "POST",
+        "/keys",
+        calls.create_key,
+        Answer("created", "NewApiKey"),
+        "Create an API key. Its secret is in this answer only.",
+        role="admin",
+        body=NEW_KEY,
+    ),
+    Operation(
+        "GET",
+        "/keys/{key_id}",
+        "keys.get",
+        Answer("record", ApiKey),
+        "Get an API key, without its secret.",
+        role="admin",
+    ),
+    Operation(
+        "DELETE",
+        "/keys/{key_id}",
+        "keys.revoke",
+        Answer("nothing"),
+        "Revoke an API key for good.",
         role="admin",
     ),
     Operation(

@@ -47,6 +47,16 @@ NAMED: Mapping[str, Schema] = {
         steps={"type": "array", "items": _OBJECT},
     ),
     "Trace": {"type": "object", "description": "A TraceSummary, and its `spans`."},
+    "NewApiKey": _object(key={"$ref": "#/components/schemas/ApiKey"}, secret=_TEXT),
+    "KeySettings": {
+        "type": "object",
+        "properties": {
+            "name": _TEXT,
+            "role": {"type": "string", "enum": ["read", "write", "admin"], "default": "read"},
+            "expires": {"type": "string", "examples": ["90d"]},
+        },
+        "required": ["name"],
+    },
     "AlertSettings": {
         "type": "object",
         "description": "The settings of `alerts.create`, with `rule_id` for a new rule.",
@@ -58,7 +68,8 @@ NAMED: Mapping[str, Schema] = {
 
 def schema_of(model: type) -> Schema:
     """Return the schema of a dataclass or a named tuple, by its annotations."""
-    fields = {name: _of_annotation(kind) for name, kind in _annotations(model).items()}
+    annotations = _annotations(model).items()
+    fields = {name: _of_annotation(kind) for name, kind in annotations if name != "secret_hash"}
     return {"type": "object", "properties": fields}
 
 
