@@ -21,6 +21,7 @@ from curio_persistence.views.timelines import (
     Found,
     Timeline,
     TimelineEntry,
+    entries_of,
     entry_of,
     ref_at,
     up_to,
@@ -79,22 +80,21 @@ class Moment:
 def moment_of(store: Store, timeline: Timeline, found: Found, around: int) -> Moment:
     """Return a step, what was known then, and so many steps before and after it."""
     position = found.position
-    earlier, later = timeline.before(position, 1), timeline.behind(position, 1)
-    number = timeline.count_to(position)
-    state = _State(store, timeline, position)
+    before, behind = timeline.before(position, around or 1), timeline.behind(position, around or 1)
+    number, state = timeline.count_to(position), _State(store, timeline, position)
     return Moment(
         entry_of(found),
         number,
         timeline.count_to(None),
-        ref_at(earlier[0]) if earlier else None,
-        ref_at(later[0]) if later else None,
+        ref_at(before[-1]) if before else None,
+        ref_at(behind[0]) if behind else None,
         state.counted(number),
         state.open_runs,
         state.open_calls(),
         state.approvals(),
         state.last_call(),
         state.seq(),
-        timeline.around(found, around),
+        entries_of([*before, found, *behind[:around]] if around else [found]),
     )
 
 

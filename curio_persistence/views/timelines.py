@@ -118,14 +118,8 @@ class Timeline:
         page = found if most is None else found[:most]
         more = page and len(page) < len(found)
         return TimelinePage(
-            tuple(_entries(page, after)), cursors.write(page[-1].position) if more else None
+            entries_of(page, after), cursors.write(page[-1].position) if more else None
         )
-
-    def around(self, found: Found, most: int) -> tuple[TimelineEntry, ...]:
-        """Return a record with at most so many before it and behind it."""
-        position = found.position
-        shown = [*self.before(position, most), found, *self.behind(position, most)[:most]]
-        return tuple(_entries(shown, None))
 
     @cached_property
     def runs(self) -> list[tuple[Position, str]]:
@@ -218,6 +212,16 @@ def entry_of(found: Found, gap_ms: float | None = None) -> TimelineEntry:
     )
 
 
+def entries_of(found: Sequence[Found], after: Position | None = None) -> tuple[TimelineEntry, ...]:
+    """Return records as entries, each with the time since the one before."""
+    before = None if after is None else datetime.fromisoformat(str(after[0]))
+    moments = [before, *(each.at for each in found)]
+    return tuple(
+        entry_of(each, None if earlier is None or at is None else (at - earlier) / _MILLISECOND)
+        for each, (earlier, at) in zip(found, pairwise(moments), strict=True)
+    )
+
+
 def folded(entries: Iterable[TimelineEntry]) -> list[TimelineEntry]:
     """Return entries in which a tool call or span is one, where both its ends are among them.
 
@@ -251,14 +255,6 @@ def _behind(after: Position, kind: int) -> Position:
     """Return the position behind which the records of a kind follow."""
     at, last, ident = after
     return at, (ident if kind == last else _LAST_ID if kind < int(str(last)) else 0)
-
-
-def _entries(page: Sequence[Found], after: Position | None) -> Iterator[TimelineEntry]:
-    before = None if after is None else datetime.fromisoformat(str(after[0]))
-    moments = [before, *(found.at for found in page)]
-    for found, (earlier, at) in zip(page, pairwise(moments), strict=True):
-        gap = None if earlier is None or at is None else (at - earlier) / _MILLISECOND
-        yield entry_of(found, gap)
 
 
 def _step(found: Found) -> Step:

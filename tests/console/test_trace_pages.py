@@ -61,9 +61,11 @@ def test_a_waterfall_has_each_span_below_its_parent(traced: Persistence) -> None
     [run] = traced.query_agent_runs(agent_id="guide")
     page = client_of(traced).get(Paths().trace(trace_id_of(run.run_id)))
     assert page.status_code == 200
-    rows = re.findall(r'class="cut in-(\d+)">.*?data-open dir="auto">([^<]+)</a>', page.text)
+    rows = re.findall(
+        r'<svg width="(\d+)" height="1".*?data-open dir="auto">([^<]+)</a>', page.text
+    )
     assert rows[0] == ("0", "guide")
-    assert sorted(rows[1:]) == [("1", "acme-1"), ("1", "helper"), ("1", "look_up")]
+    assert sorted(rows[1:]) == [("14", "acme-1"), ("14", "helper"), ("14", "look_up")]
     assert page.text.count("<rect") >= len(rows)
 
 

@@ -12,11 +12,11 @@ from starlette.routing import BaseRoute
 from curio_persistence.capabilities.sessions import Session
 from curio_persistence.console.filters import Filters
 from curio_persistence.console.pages.session_steps import helpers
+from curio_persistence.console.panes import RENDERER
 from curio_persistence.console.paths import decoded_id
 from curio_persistence.console.site import Site
 from curio_persistence.errors import InvalidValueError, NotFoundError
 from curio_persistence.runlog.steps import Marks
-from curio_persistence.views.html.values import Renderer
 from curio_persistence.views.run_logs import told_decisions
 from curio_persistence.views.steps import RecordRef
 from curio_persistence.views.timelines import folded
@@ -31,7 +31,6 @@ _MESSAGES = 8
 _FILTERS = ("status", "agent_id", "user_id", "tags", "any_tags", "session_id", "since", "until")
 _NO_LOG: dict[str, Any] = {"messages": (), "left_out": 0, "milestones": (), "decisions": ()}
 STATUSES = ("active", "idle", "completed", "error")
-_RENDERER = Renderer()
 _REF = re.compile("(run|event|usage):([0-9]{1,18})")
 
 
@@ -74,7 +73,7 @@ def _session(site: Site, request: Request) -> Response:
         session=session,
         view=view,
         has_chain=has_chain,
-        said=_RENDERER.part,
+        said=RENDERER.part,
         **helpers(site.paths),
         **context,
     )

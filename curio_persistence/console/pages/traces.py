@@ -10,11 +10,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from curio_persistence.console.filters import Filters
+from curio_persistence.console.panes import RENDERER
 from curio_persistence.console.paths import decoded_id
 from curio_persistence.console.site import Site
 from curio_persistence.errors import InvalidValueError, NotFoundError
 from curio_persistence.models import SpanKind, SpanStatus
-from curio_persistence.views.html.values import Renderer
 from curio_persistence.views.traces import Trace, TraceNode, TraceSpan
 from curio_persistence.views.traces.waterfall import Bar, waterfall_of
 
@@ -35,7 +35,6 @@ _LANES: Mapping[str, str] = {
     SpanKind.TOOL: "tool",
 }
 _PARTS = ("input", "output", "attributes", "metrics", "details", "events", "links", "rest")
-_RENDERER = Renderer()
 
 
 def routes(site: Site) -> list[BaseRoute]:
@@ -98,7 +97,7 @@ def _trace(site: Site, request: Request) -> Response:
         notes=_notes(waterfall.bars, chosen),
         source=_source(site, trace, chosen.span),
         parts=_parts(chosen.span),
-        said=_RENDERER.part,
+        said=RENDERER.part,
     )
 
 
