@@ -24,8 +24,11 @@ _PATHS = (
     *("/agents", "/agents/coder", "/alerts", "/health"),
     *("/settings", "/settings/keys", "/settings/logins", "/settings/audit", "/preferences"),
 )
-_NO_PAGES = ("/api/", "/static/", "/v1/", "/compat/", "/login", "/logout", "/metrics", "/healthz")
-_NO_HTML = ("/events/stream", "/costs.csv")
+_NO_PAGES = (
+    *("/api/", "/static/", "/v1/", "/compat/", "/login", "/logout", "/metrics", "/healthz"),
+    "/runs/{run_id}/",
+)
+_NO_HTML = ("/events/stream", "/costs.csv", "/picked")
 
 
 def routes() -> list[Route]:
