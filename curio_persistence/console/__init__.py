@@ -43,7 +43,8 @@ def serve_console(
     """Serve the console until Ctrl-C, SIGTERM or `stop`; open streams end first.
 
     A `DatabaseConfig` is opened for reading, as soon as it is there, and what is recorded is
-    indexed for search meanwhile; a persistence is used as it is. Without `port` it is 7410, or the
+    indexed for search meanwhile; a persistence is used as it is. A team's console needs a database
+    with the key of an admin. Without `port` it is 7410, or the
     next one that is free. Outside the main thread only `stop` ends it. `on_start` gets the URL to
     open, once requests are answered.
     """

@@ -48,8 +48,16 @@ class ConsoleOptions:
                 "A team's console needs its public_url, which begins with https://: the address of "
                 "the proxy that has the certificate."
             )
-        if self.token is not None:
-            raise ConfigurationError("A team's console takes keys, and no token.")
+        if self.token is not None or self.allow_writes:
+            raise ConfigurationError(
+                "The roles of a team's keys say what each may do: it takes no token, and no "
+                "allow_writes."
+            )
+
+    @property
+    def stores(self) -> bool:
+        """True where the console itself writes to the database: records, logins or lines."""
+        return self.allow_writes or self.team or self.audit_reads
 
 
 def _checked_path(path: str) -> str:

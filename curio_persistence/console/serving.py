@@ -20,6 +20,7 @@ from curio_persistence.console.app import app_of, make_site
 from curio_persistence.console.opening import Indexing, Opening, Source
 from curio_persistence.console.options import ConsoleOptions
 from curio_persistence.console.security.local import TOKEN
+from curio_persistence.console.security.team import check_admin_key
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
 
@@ -41,14 +42,22 @@ def serve(
 ) -> None:
     """Serve until a signal or `stop`."""
     check_reach(host, options)
-    with _listening(host, port) as listener, ExitStack() as stack:
-        app = app_of(make_site(_source(database, options, stack), options))
+    with _listening(host, _fixed(port, options)) as listener, ExitStack() as stack:
+        source = _source(database, options, stack)
+        if options.team:
+            check_admin_key(source())
+        app = app_of(make_site(source, options))
         url = url_of(host, listener, options)
         server = Server(app, lambda: on_start and on_start(url))
         if stop is not None:
             Thread(target=server.end_after, args=(stop,), daemon=True).start()
         with ended_by_signals(server):
             server.run([listener])
+
+
+def _fixed(port: int | None, options: ConsoleOptions) -> int | None:
+    """Return the port; a team's is always the same, since the proxy has to know it."""
+    return PORT if port is None and options.team else port
 
 
 def check_reach(host: str, options: ConsoleOptions) -> None:
@@ -65,7 +74,7 @@ def _source(
     """Return what opens the database, and index it meanwhile; a persistence is left as it is."""
     if not isinstance(database, DatabaseConfig):
         return lambda: database
-    opening = Opening(database, read_only=not options.allow_writes)
+    opening = Opening(database, read_only=not options.stores)
     stack.callback(opening.close)
     if database.db_type != "memory":
         indexing = Indexing(database, opening)

@@ -15,7 +15,7 @@ from curio_persistence import (
     Persistence,
 )
 from curio_persistence.clock import Clock
-from curio_persistence.console.security.limits import KeyLimits, LoginLimit, kind_of
+from curio_persistence.console.security.limits import KeyLimits, LoginLimit, kind_of, too_many
 from tests.support.console import SAME_ORIGIN, TEAM_URL, bearer, log_in, team_client
 from tests.support.hands import Hands
 
@@ -378,10 +378,12 @@ def test_a_path_says_what_a_request_costs(path: str, kind: str) -> None:
 def test_a_request_too_many_is_told_as_a_page_and_as_json(
     persistence: Persistence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curio_persistence.console.security.limits.REQUESTS_A_SECOND", 1)
+    def enter(*_: object) -> None:
+        raise too_many(1, "A key may ask 20 times a second.")
+
+    monkeypatch.setattr(KeyLimits, "enter", enter)
     client = team_client(persistence)
     headers = bearer(persistence.keys.create("Ada").secret)
-    assert client.get("/runs", headers=headers).status_code == 200
     told = client.get("/api/v1/runs", headers=headers)
     assert (told.status_code, told.headers["retry-after"]) == (429, "1")
     assert told.json()["title"] == "Too many requests"
@@ -441,7 +443,8 @@ def test_opened_runs_are_not_in_the_audit_log_otherwise(persistence: Persistence
     [
         ({"team": True}, "needs its public_url"),
         ({"team": True, "public_url": "http://curio.example.com"}, "begins with https"),
-        ({"team": True, "public_url": TEAM_URL, "token": "t"}, "takes keys, and no token"),
+        ({"team": True, "public_url": TEAM_URL, "token": "t"}, "it takes no token"),
+        ({"team": True, "public_url": TEAM_URL, "allow_writes": True}, "no allow_writes"),
         ({"trusted_proxy": ("caddy",)}, "trusted_proxy is an address"),
         ({"allow_origin": ("*",)}, "allow_origin is an origin"),
         ({"allow_origin": ("https://a.example/",)}, "allow_origin is an origin"),

@@ -5,6 +5,11 @@ the browser keeps as a cookie; programs send it as Authorization: Bearer. It rea
 nothing, unless --allow-writes lets it. A database that is not there yet is waited for. What is
 recorded meanwhile is indexed for search, where the database may be written to.
 
+With --team it serves people and programs that have keys (curio-persistence keys): behind a proxy
+that has the certificate, at --public-url. Each key has a role: read, write or admin. Headers of the
+proxy count from --trusted-proxy only. Other web pages may read the API with a key if --allow-origin
+names them. --audit-reads writes a line to the audit log for each run that is opened.
+
 Behind a proxy, --base-path is the path under which the proxy shows it, and --public-url the address
 that readers open. As JSON, one line with the URL, once requests are answered; no browser is opened.
 It needs pip install 'curio-persistence[console]'.
@@ -27,6 +32,7 @@ EXAMPLES = """\
   curio-persistence console
   curio-persistence console --db-path agents.db --port 8000 --no-browser
   curio-persistence console --base-path /curio --public-url https://tools.example.com
+  curio-persistence console --team --public-url https://curio.example.com --trusted-proxy 127.0.0.1
 """
 
 _SECONDS_TO_END = 5.0
@@ -64,6 +70,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--base-path", metavar="PATH", default="", help="the path below which a proxy shows it"
     )
+    group = parser.add_argument_group("for a team")
+    group.add_argument("--team", action="store_true", help="ask for keys, whose roles differ")
+    group.add_argument(
+        "--allow-origin",
+        metavar="ORIGIN",
+        action="append",
+        default=[],
+        help="let pages of this origin read the API with a key; may be given more than once",
+    )
+    group.add_argument(
+        "--audit-reads", action="store_true", help="write opened runs to the audit log"
+    )
     add_json_option(parser)
 
 
@@ -80,7 +98,7 @@ def run(options: Namespace, output: Output) -> int:
             _options(options),
             host=options.host,
             port=options.port,
-            on_start=lambda url: _tell(url, output, opens=not options.no_browser),
+            on_start=lambda url: _tell(url, output, opens=not (options.no_browser or options.team)),
         )
     say("Stopped.")
     return OK
@@ -103,10 +121,13 @@ def _options(options: Namespace) -> ConsoleOptions:
 
     return ConsoleOptions(
         base_path=options.base_path,
-        token=None if options.no_token else token_urlsafe(24),
+        token=None if options.no_token or options.team else token_urlsafe(24),
         allow_writes=options.allow_writes,
         public_url=options.public_url,
+        team=options.team,
         trusted_proxy=tuple(options.trusted_proxy),
+        allow_origin=tuple(options.allow_origin),
+        audit_reads=options.audit_reads,
     )
 
 

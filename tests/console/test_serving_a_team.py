@@ -1,0 +1,86 @@
+"""Serving a team: the key of an admin, the port, and the command."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from curio_persistence import (
+    AgentRun,
+    ConfigurationError,
+    ConsoleOptions,
+    DatabaseConfig,
+    NotFoundError,
+    SQLitePersistence,
+    serve_console,
+)
+from tests.cli.program import Program
+from tests.support.console import TEAM_URL, bearer
+
+OPTIONS = ConsoleOptions(team=True, public_url=TEAM_URL)
+
+
+def test_a_team_needs_the_key_of_an_admin(tmp_path: Path) -> None:
+    config = DatabaseConfig(db_path=str(tmp_path / "x.db"))
+    with pytest.raises(NotFoundError):
+        serve_console(config, OPTIONS, port=0)
+    with SQLitePersistence(tmp_path / "x.db") as persistence:
+        persistence.keys.create("Bob", "write")
+        revoked = persistence.keys.create("Ada", "admin").key
+        persistence.keys.revoke(revoked.key_id)
+    with pytest.raises(ConfigurationError, match="keys create --role admin"):
+        serve_console(config, OPTIONS, port=0)
+
+
+def test_other_machines_may_reach_a_team_alone(tmp_path: Path) -> None:
+    config = DatabaseConfig(db_path=str(tmp_path / "x.db"))
+    with pytest.raises(ConfigurationError, match="Other machines"):
+        serve_console(config, ConsoleOptions(), host="0.0.0.0", port=0)
+    with pytest.raises(NotFoundError):
+        serve_console(config, OPTIONS, host="0.0.0.0", port=0)
+
+
+@pytest.mark.slow
+def test_the_command_serves_a_team(tmp_path: Path) -> None:
+    program, path = Program(tmp_path), tmp_path / "x.db"
+    with SQLitePersistence(path) as persistence:
+        persistence.create_agent_run(AgentRun("agent", "first", objective="Greet"))
+    made = program("keys", "create", "--name", "ada", "--role", "admin", "--db-path", str(path))
+    secret = made.json()["secret"]
+    port = 17_410
+    arguments = ("--team", "--public-url", TEAM_URL, "--db-path", str(path), "--audit-reads")
+    with program.start("console", "--port", str(port), "--json", *arguments) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["url"] == f"{TEAM_URL}/"
+        url = f"http://127.0.0.1:{port}/api/v1/runs/first"
+        with urlopen(Request(url, headers=bearer(secret))) as answer:
+            assert json.load(answer)["objective"] == "Greet"
+        with pytest.raises(HTTPError, match="401"):
+            urlopen(url)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (0, "Stopped.\n")
+    opened: Any = program("audit", "--action", "open", "--json", "--db-path", str(path)).json()
+    assert [line["run_id"] for line in opened] == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--team",), "needs its public_url"),
+        (("--team", "--public-url", "http://x.example"), "begins with https"),
+        (("--team", "--public-url", TEAM_URL, "--allow-writes"), "no allow_writes"),
+        (("--trusted-proxy", "caddy"), "trusted_proxy is an address"),
+        (("--allow-origin", "*"), "allow_origin is an origin"),
+    ],
+)
+def test_wrong_options_are_told(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+    ended = Program(tmp_path)("console", *arguments)
+    assert ended.code == 2
+    assert told in ended.said
