@@ -49,8 +49,8 @@ def serve(
     """Serve until Ctrl-C, SIGTERM or `stop`; then answer the requests that have begun, and return.
 
     Outside the main thread only `stop` ends it. `on_start` gets the URL once requests are answered.
-    A host that other machines reach needs keys. `console` has the settings of pages and API, such
-    as their `token`. See `make_app`.
+    A host that other machines reach needs keys, or a team's console. `console` has the settings of
+    pages and API, such as their `token`; a team's programs send with the keys of the database.
     """
     running = _module("running")
     running.serve(

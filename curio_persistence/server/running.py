@@ -11,6 +11,7 @@ from typing import Any
 
 from curio_persistence.config.server import ServerConfig
 from curio_persistence.console.options import ConsoleOptions
+from curio_persistence.console.security.team import check_admin_key
 from curio_persistence.console.serving import Server, ended_by_signals
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
@@ -33,7 +34,7 @@ def serve(
     on_start: Callable[[str], object] | None,
 ) -> None:
     """Serve until a signal or `stop`."""
-    config.check_reach()
+    _check_access(persistence, config, console)
     app = make_app(persistence, config, console)
     persistence.prices.version()  # Loads the prices: no request has to wait for that.
     with _listening(config) as listener:
@@ -43,6 +44,19 @@ def serve(
             Thread(target=server.end_after, args=(stop,), daemon=True).start()
         with ended_by_signals(server):
             server.run([listener])
+
+
+def _check_access(persistence: Persistence, config: ServerConfig, console: ConsoleOptions) -> None:
+    """Refuse a server that others reach without keys, and a team's without the key of an admin."""
+    if not console.team:
+        config.check_reach()
+        return
+    if config.keys:
+        raise ConfigurationError(
+            "A team's keys are those of the database (curio-persistence keys): leave "
+            "CURIO_SERVER_KEYS and --key out."
+        )
+    check_admin_key(persistence)
 
 
 @contextmanager

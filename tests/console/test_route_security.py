@@ -22,6 +22,7 @@ from curio_persistence import (
     SchemaMismatchError,
 )
 from curio_persistence.console.app import app_of, make_site
+from curio_persistence.console.security.doors import OF_CLIENTS
 from curio_persistence.console.security.headers import POLICY
 from curio_persistence.console.security.limits import KeyLimits
 from tests.support.console import SAME_ORIGIN, TEAM_URL, bearer, client_of, team_client
@@ -30,7 +31,10 @@ TOKEN = "a-token-that-nobody-guesses"
 OPEN = {"GET /login", "HEAD /login", "POST /login", "GET /healthz", "GET /readyz"}
 FOR_EACH_READER = {"POST /preferences", "POST /login", "POST /logout"}
 """What changes only the reader's own cookies and login."""
-FOR_WRITERS = {"POST /api/v1/runs", "PUT /api/v1/runs/{run_id}", "POST /api/v1/events"}
+FOR_WRITERS = {
+    *("POST /api/v1/runs", "PUT /api/v1/runs/{run_id}", "POST /api/v1/events"),
+    "POST /compat/agentlens/api/events",
+}
 """What a key with the role `write` may do besides; all else that changes something is an admin's.
 
 A route is added here on purpose, or is for admins.
@@ -66,6 +70,11 @@ class Call(NamedTuple):
         return self.method not in ("GET", "HEAD", "OPTIONS")
 
     @property
+    def leads_nowhere(self) -> bool:
+        """Return whether it answers 404 to whatever has no other route."""
+        return self.route.endswith("/{rest:path}")
+
+    @property
     def is_endless(self) -> bool:
         return self.route.endswith("/stream")
 
@@ -76,8 +85,8 @@ def calls_of(app: Any) -> Iterator[Call]:
     for route in app.routes:
         assert isinstance(route, Route), f"{route} is not covered by these tests"
         path = re.sub(r"{\w+:int}", "1", route.path)
-        path = re.sub(r"{\w+}", "x", path)
-        for method in sorted(route.methods or route.endpoint._allowed.split(", ")):
+        path = re.sub(r"{\w+(:path)?}", "x", path)
+        for method in sorted(route.methods or route.endpoint._operations):
             yield Call(method, route.path, path)
 
 
@@ -118,7 +127,8 @@ def without_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ask(client: TestClient, call: Call, **headers: str) -> Any:
     client.cookies.clear()
-    kind = {"Content-Type": "application/json"} if call.route.startswith("/api/") else {}
+    is_json = call.route.startswith(("/api/", "/compat/"))
+    kind = {"Content-Type": "application/json"} if is_json else {}
     content = b"[]" if call.route.endswith("/events") else b"{}" if kind else b""
     body = {"content": content} if call.changes else {}
     return client.request(call.method, call.path, headers={**kind, **headers}, **body)
@@ -142,7 +152,7 @@ def test_no_route_answers_to_another_host(
         for client in (team, local):
             host = "curio.example.com.evil.example"
             answer = ask(client, call, Host=host, **bearer(secrets["admin"]), **SAME_ORIGIN)
-            assert answer.status_code == 403, call
+            assert answer.status_code == 421, call
             assert "evil" not in answer.text
 
 
@@ -161,7 +171,7 @@ def test_one_person_needs_the_token_on_every_route(
 ) -> None:
     wrong = ({}, bearer("wrong"), {"Cookie": f"curio_token_80={TOKEN[:-1]}"})
     with client_of(persistence, token=TOKEN, allow_writes=True) as client:
-        for call in calls:
+        for call in (each for each in calls if each.route not in OF_CLIENTS):
             for headers in wrong:
                 answer = ask(client, call, **headers, **SAME_ORIGIN)
                 assert answer.status_code == 401, (call, headers)
@@ -199,7 +209,7 @@ def test_each_role_may_do_what_it_is_for(
     team: TestClient, calls: list[Call], secrets: dict[str, str]
 ) -> None:
     for call in calls:
-        if call.is_endless or call.name == "POST /logout":
+        if call.is_endless or call.leads_nowhere or call.name == "POST /logout":
             continue
         may = [
             ask(team, call, **bearer(secrets[role])).status_code != 403
@@ -224,7 +234,7 @@ def test_one_person_changes_nothing_without_being_allowed_to(
 ) -> None:
     client = client_of(persistence)
     for call in calls:
-        if call.changes and call.name not in FOR_EACH_READER:
+        if call.changes and call.name not in FOR_EACH_READER and not call.leads_nowhere:
             answer = ask(client, call, **SAME_ORIGIN)
             assert answer.status_code in (403, 404, 405), call
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from starlette.testclient import TestClient
 
 from curio_persistence import (
     AgentRun,
     ConfigurationError,
     ConsoleOptions,
     DatabaseConfig,
+    InMemoryPersistence,
     NotFoundError,
+    Persistence,
+    ServerConfig,
     SQLitePersistence,
+    make_app,
+    serve,
     serve_console,
 )
 from tests.cli.program import Program
@@ -82,5 +89,64 @@ def test_the_command_serves_a_team(tmp_path: Path) -> None:
 )
 def test_wrong_options_are_told(tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
     ended = Program(tmp_path)("console", *arguments)
+    assert ended.code == 2
+    assert told in ended.said
+
+
+# --- with what programs send ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[TestClient, Persistence]]:
+    """The whole server of a team: OpenTelemetry, metrics and the console."""
+    with InMemoryPersistence() as persistence:
+        app = make_app(persistence, console=OPTIONS)
+        with TestClient(app, base_url=TEAM_URL, follow_redirects=False) as client:
+            yield client, persistence
+
+
+def test_programs_send_with_a_key_that_may_write(server: tuple[TestClient, Persistence]) -> None:
+    client, persistence = server
+    json_body = {"Content-Type": "application/json"}
+    roles: Any = {"read": 403, "write": 200, "admin": 200}
+    assert client.post("/v1/traces", content=b"{}", headers=json_body).status_code == 401
+    for role, status in roles.items():
+        headers = bearer(persistence.keys.create(role, role).secret) | json_body
+        assert client.post("/v1/traces", content=b"{}", headers=headers).status_code == status
+        assert client.get("/metrics", headers=headers).status_code == 200
+        assert client.get("/runs", headers=headers).status_code == 200
+
+
+def test_health_needs_no_key_and_metrics_do(server: tuple[TestClient, Persistence]) -> None:
+    client, _ = server
+    assert client.get("/healthz", headers={"Host": "10.0.0.7:4318"}).status_code == 200
+    assert client.get("/readyz").status_code == 200
+    assert client.get("/metrics").status_code in (303, 401)
+    assert client.get("/runs").headers["location"] == "/login?next=%2Fruns"
+
+
+def test_a_team_has_no_keys_besides_those_of_the_database() -> None:
+    with InMemoryPersistence() as persistence:
+        with pytest.raises(ConfigurationError, match="no key of an admin"):
+            serve(persistence, ServerConfig(port=0), console=OPTIONS)
+        persistence.keys.create("Ada", "admin")
+        with pytest.raises(ConfigurationError, match="leave CURIO_SERVER_KEYS"):
+            serve(persistence, ServerConfig(port=0, keys=("k",)), console=OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--team",), "needs its public_url"),
+        (("--public-url", TEAM_URL), "--public-url needs --team"),
+        (("--audit-reads",), "--audit-reads needs --team"),
+        (("--team", "--public-url", TEAM_URL, "--allow-writes"), "no allow_writes"),
+        (("--team", "--public-url", TEAM_URL), "no key of an admin"),
+    ],
+)
+def test_serve_tells_wrong_options_of_a_team(
+    tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    ended = Program(tmp_path)("serve", "--port", "0", *arguments)
     assert ended.code == 2
     assert told in ended.said

@@ -21,6 +21,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from curio_persistence.cli.arguments.options import add_json_option, count, database
+from curio_persistence.cli.arguments.team import add_team_options, team_options
 from curio_persistence.cli.exit_codes import FAILED, OK
 from curio_persistence.cli.terminal.interrupts import tidied_when_interrupted
 from curio_persistence.cli.terminal.output import Output, say
@@ -57,31 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--allow-writes", action="store_true", help="let readers delete and change records"
     )
-    parser.add_argument(
-        "--public-url", metavar="URL", help="the address that readers open, if a proxy has another"
-    )
-    parser.add_argument(
-        "--trusted-proxy",
-        metavar="ADDRESS",
-        action="append",
-        default=[],
-        help="the address of a proxy whose X-Forwarded headers count; may be given more than once",
-    )
-    parser.add_argument(
-        "--base-path", metavar="PATH", default="", help="the path below which a proxy shows it"
-    )
-    group = parser.add_argument_group("for a team")
-    group.add_argument("--team", action="store_true", help="ask for keys, whose roles differ")
-    group.add_argument(
-        "--allow-origin",
-        metavar="ORIGIN",
-        action="append",
-        default=[],
-        help="let pages of this origin read the API with a key; may be given more than once",
-    )
-    group.add_argument(
-        "--audit-reads", action="store_true", help="write opened runs to the audit log"
-    )
+    add_team_options(parser)
     add_json_option(parser)
 
 
@@ -120,14 +97,9 @@ def _options(options: Namespace) -> ConsoleOptions:
     from curio_persistence import ConsoleOptions
 
     return ConsoleOptions(
-        base_path=options.base_path,
         token=None if options.no_token or options.team else token_urlsafe(24),
         allow_writes=options.allow_writes,
-        public_url=options.public_url,
-        team=options.team,
-        trusted_proxy=tuple(options.trusted_proxy),
-        allow_origin=tuple(options.allow_origin),
-        audit_reads=options.audit_reads,
+        **team_options(options),
     )
 
 

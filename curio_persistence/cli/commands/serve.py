@@ -11,9 +11,10 @@ server-sent events.
 
 Only programs of this machine are answered. To listen on another address, set CURIO_SERVER_KEYS to
 one key, or several with commas between them; each request then needs one, as Authorization: Bearer,
-and a browser opens /?token=KEY once. /healthz and /readyz need none: they answer 200 while the
-server runs, and while its database answers. As JSON, one line with the URL and the token, once
-requests are answered.
+and a browser opens /?token=KEY once. With --team, keys are those of the database, with a role and
+an end (curio-persistence keys), for a server behind a proxy at --public-url. /healthz and /readyz
+need none: they answer 200 while the server runs, and while its database answers. As JSON, one line
+with the URL and the token, once requests are answered.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from curio_persistence.cli.arguments.options import add_json_option, count, database
+from curio_persistence.cli.arguments.team import (
+    add_team_options,
+    refuse_team_options,
+    team_options,
+)
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.interrupts import tidied_when_interrupted
 from curio_persistence.cli.terminal.output import Output, say
@@ -64,6 +70,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--allow-writes", action="store_true", help="let readers of the pages and the API delete"
     )
+    add_team_options(parser)
     add_json_option(parser)
 
 
@@ -71,8 +78,9 @@ def run(options: Namespace, output: Output) -> int:
     from curio_persistence import serve
 
     config = _config(options)
-    config.check_reach()  # Before a database is made.
     console = _console(options, config)
+    if not console.team:
+        config.check_reach()  # Before a database is made.
     with (
         tidied_when_interrupted(_SECONDS_TO_END),
         database(options).get_persistence() as persistence,
@@ -100,8 +108,14 @@ def _console(options: Namespace, config: ServerConfig) -> ConsoleOptions:
 
     from curio_persistence import ConsoleOptions
 
-    token = None if options.no_token or config.keys else token_urlsafe(24)
-    return ConsoleOptions(token=token, allow_writes=options.allow_writes)
+    if not options.team:
+        refuse_team_options(options)
+    has_token = not (options.no_token or options.team or config.keys)
+    return ConsoleOptions(
+        token=token_urlsafe(24) if has_token else None,
+        allow_writes=options.allow_writes,
+        **team_options(options),
+    )
 
 
 def _tell(
@@ -117,9 +131,16 @@ def _tell(
     output.line("Programs with OpenTelemetry send to it with:")
     output.line(f"  export OTEL_EXPORTER_OTLP_ENDPOINT={url}")
     output.line("  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
-    if config.keys:
+    if config.keys or console.team:
         output.line('  export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20KEY"')
-    token = "KEY" if config.keys else console.token
     output.line("People open:")
-    output.line(f"  {url}/" if token is None else f"  {url}/?token={token}")
+    output.line(f"  {_opened(url, config, console)}")
     output.flush()
+
+
+def _opened(url: str, config: ServerConfig, console: ConsoleOptions) -> str:
+    """Return the address that people open in a browser."""
+    if console.team:
+        return f"{console.public_url}{console.base_path}/"
+    token = "KEY" if config.keys else console.token
+    return f"{url}/" if token is None else f"{url}/?token={token}"

@@ -24,6 +24,7 @@ _STREAM = re.compile(r"/stream/?$")
 _HEAVY = re.compile(
     r"^/(search|costs|activity|custom-metrics|compare)(/|$)"
     r"|^/api/v1/(search|spend|metrics|analytics|stats|diff)(/|$)"
+    r"|^/compat/[^/]+/api/(analytics|search|stats)(/|$)"
     r"|/export/?$"
 )
 

@@ -22,13 +22,13 @@ from curio_persistence.console.security.requests import (
 from curio_persistence.console.site import Site, here, inner_path
 from curio_persistence.errors import ConfigurationError, PersistenceError
 from curio_persistence.persistence import Persistence
-from curio_persistence.tables.keys import ApiKey
+from curio_persistence.tables.keys import ApiKey, Role
 
 SESSION_COOKIE = "__Host-curio"
 """Browsers take a cookie of this prefix only by HTTPS, from this host, and for all paths."""
 LOGIN = "/login"
-_OPEN = (LOGIN, "/healthz", "/readyz")
 _OPEN_BELOW = "/static/"
+_READS_ONLY = Problem(403, "Not allowed", "To send records, a key needs the role write.")
 _NO_KEY = Problem(401, "A key is needed", "Send Authorization: Bearer KEY, with a valid key.")
 Answer = Callable[[Request, Exception], Response]
 
@@ -59,7 +59,7 @@ class TeamGate:
         request = Request(scope)
         scope["curio.address"] = self._proxies.address_of(request)
         refusal = self._refusal(request)
-        if refusal is None and not _is_open(request):
+        if refusal is None and not self._is_open(inner_path(request)):
             refusal = await run_in_threadpool(self._identify, request)
         if refusal is not None:
             await refusal(scope, receive, send)
@@ -68,12 +68,18 @@ class TeamGate:
         else:
             await self._app(scope, receive, send)
 
+    def _is_open(self, path: str) -> bool:
+        return path == LOGIN or path in self._site.doors.open or path.startswith(_OPEN_BELOW)
+
     def _refusal(self, request: Request) -> Response | None:
         """Return the answer to a request of another site, or to another host."""
+        if inner_path(request) in self._site.doors.open:
+            return None
         if not is_known_host(self._proxies.host_of(request), self._site.options.public_url):
             told = f"This console answers to {self._site.options.public_url}."
-            return PlainTextResponse(told, 403)
-        if is_from_elsewhere(request, self._origin):
+            return PlainTextResponse(told, 421)
+        has_login = SESSION_COOKIE in request.cookies or not is_for_programs(request)
+        if has_login and is_from_elsewhere(request, self._origin):
             return PlainTextResponse("Only pages of the console may change something.", 403)
         return None
 
@@ -85,6 +91,8 @@ class TeamGate:
             return _without_frame(request, problem_of(error))
         if key is None:
             return _login_wanted(self._site.at(request), request)
+        if inner_path(request) in self._site.doors.local and not key.may(_needed(request)):
+            return _without_frame(request, _READS_ONLY)
         request.scope["curio.key"], request.scope["curio.role"] = key, key.role
         return None
 
@@ -113,9 +121,9 @@ class TeamGate:
             leave()
 
 
-def _is_open(request: Request) -> bool:
-    path = inner_path(request)
-    return path in _OPEN or path.startswith(_OPEN_BELOW)
+def _needed(request: Request) -> Role:
+    """Return the role that a request of a program needs, which sends records or scrapes."""
+    return "read" if request.method in ("GET", "HEAD") else "write"
 
 
 def _login_wanted(site: Site, request: Request) -> Response:
