@@ -37,7 +37,7 @@ def make_app(persistence: Persistence, config: ServerConfig, console: ConsoleOpt
     ]
     doors = Doors(
         open=frozenset(route.path for route in open_to_all) | OF_CLIENTS,
-        local=frozenset(route.path for route in of_programs),
+        local=frozenset((otlp.ROOT, metrics.PATH)),
         keys=config.keys,
         role="write",
     )

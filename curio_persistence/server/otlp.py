@@ -18,6 +18,7 @@ from curio_persistence.server.bodies import ENCODINGS, received
 from curio_persistence.server.intake import PATIENCE, Body, Intake, Outcome, Records, Signal
 from curio_persistence.server.refusals import RefusedError, unavailable
 
+ROOT = "/v1/"
 _TYPES = (answers.JSON, "application/protobuf", "application/x-protobuf")
 _LONGEST = 60.0
 """Seconds that storing a body may take once it has begun."""
@@ -27,7 +28,7 @@ def routes(persistence: Persistence, config: ServerConfig, intake: Intake) -> li
     """Return a route for each signal."""
     return [
         Route(
-            f"/v1/{signal.name}",
+            ROOT + signal.name,
             _Endpoint(signal, config.max_body_bytes, intake).answer,
             methods=["POST"],
         )

@@ -11,15 +11,20 @@ from curio_persistence.tables.keys import Role
 class Doors:
     """The ways into a server besides its pages and its API.
 
-    `open` paths need nothing. `local` ones need no token, only a host that names this machine. With
-    `keys`, all that is not open needs one of them, and any host will do. A request that has the
-    token or a key gets the `role`, unless the options let readers change things.
+    `open` paths need nothing. `local` ones, and those below one that ends with a slash, need no
+    token, only a host that names this machine. With `keys`, all that is not open needs one of them,
+    and any host will do. A request that has the token or a key gets the `role`, unless the options
+    let readers change things.
     """
 
     open: frozenset[str] = frozenset()
     local: frozenset[str] = frozenset()
     keys: tuple[str, ...] = field(default=(), repr=False)
     role: Role = "read"
+
+    def is_local(self, path: str) -> bool:
+        """Return whether a path is a local one, or below one."""
+        return any(path == it or (it[-1] == "/" and path.startswith(it)) for it in self.local)
 
 
 OF_CLIENTS = frozenset(("/compat/agentlens/api/health",))

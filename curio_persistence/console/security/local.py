@@ -52,7 +52,7 @@ class LocalGate:
             return None
         if not (self._doors.keys or self._knows_host(request)):
             return PlainTextResponse(_MISDIRECTED, 421)
-        if path in self._doors.local and not self._doors.keys:
+        if self._doors.is_local(path) and not self._doors.keys:
             return None
         refusal = self._token_check(request) if self._secrets else None
         if refusal is None and is_from_elsewhere(request):
