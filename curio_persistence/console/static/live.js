@@ -13,10 +13,9 @@
   };
 
   class LiveRows extends HTMLElement {
+    static observedAttributes = ["data-after"];
+
     connectedCallback() {
-      this.last = this.dataset.after;
-      this.waiting = []; // Rows, the newest first.
-      this.count = 0; // Of the rows that came since the page showed some.
       this.list = this.querySelector("[data-rows]");
       this.button = this.querySelector("[data-fresh]");
       this.toggle = this.querySelector("[data-pause]");
@@ -28,7 +27,18 @@
       document.addEventListener("scroll", () => this.show(), { ...options, passive: true });
       // A page that nobody sees holds no connection: a browser opens only six to a server.
       document.addEventListener("visibilitychange", () => this.listen(), options);
-      this.querySelector("[data-bar]").hidden = false;
+      this.begin();
+    }
+
+    // Another choice of filters has changed the rows and the position behind them.
+    attributeChangedCallback(name, before) {
+      if (before !== null) this.begin();
+    }
+
+    begin() {
+      this.last = this.dataset.after;
+      this.waiting = []; // Rows, the newest first.
+      this.count = 0; // Of the rows that came since the page showed some.
       this.listen();
     }
 
