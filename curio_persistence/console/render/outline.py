@@ -16,6 +16,9 @@ SCALE = 1000
 """The width of a bar's drawing: that of the whole run."""
 _NARROWEST = 2
 _MS = timedelta(milliseconds=1)
+_BAD_LEVELS = ("error", "critical")
+_DEEPEST = 4
+"""Generations of child runs by which rows are indented; deeper ones stand as far to the right."""
 _SHORT_MS = 10_000
 """The length of a run below which hundredths of milliseconds count."""
 
@@ -32,23 +35,22 @@ _LANE_HEIGHT, _LANE_GAP = 7, 3
 
 
 class Row(NamedTuple):
-    """A step as its row shows it. `begin_ms` and `took_ms` are what scripts draw bars by."""
+    """A step as its row shows it; `data` are the attributes by which the script draws its bar."""
 
     ref: str
     kind: str
+    classes: str
     icon: str
     at: str
     name: str
     text: str
     failed: bool
-    level: str
     depth: int
     tokens: str
     took: str
     bar_x: int
     bar_width: int
-    begin_ms: str
-    took_ms: str
+    data: Html
     cost: Decimal | None
     run_id: str
     child_id: str | None
@@ -71,26 +73,37 @@ def _row(step: BriefStep, begin: datetime, total: float) -> Row:
     took_ms = max(step.took_ms or 0.0, 0.0)
     x = min(max(round(begin_ms / total * SCALE), 0), SCALE - _NARROWEST)
     width = min(max(round(took_ms / total * SCALE), _NARROWEST), SCALE - x)
-    places = 0 if total > _SHORT_MS else 2
+    cost = step.cost_usd if kind != "child" else None
+    is_short = total < _SHORT_MS
     return Row(
         str(step.ref),
         "iteration" if step.kind == "iteration_started" else kind,
-        icon_of(step.kind),
-        f"{begin_ms / 1000:+,.{2 if total > _SHORT_MS else 3}f}",
-        *_words(step),
+        _classes(step, kind),
+        _ICONS[kind],
+        f"{begin_ms / 1000:+,.{3 if is_short else 2}f}",
+        *_words(step, kind),
         step.error is not None,
-        step.level,
-        min(step.depth, 8),
+        step.depth,
         _tokens(step),
         "" if step.took_ms is None else span(step.took_ms),
         x,
         width,
-        f"{begin_ms:.{places}f}",
-        f"{took_ms:.{places}f}",
-        step.cost_usd if kind != "child" else None,
+        _data(begin_ms, took_ms, 2 if is_short else 0, cost),
+        cost,
         step.run_id,
         step.child_id,
     )
+
+
+def _data(begin_ms: float, took_ms: float, places: int, cost: Decimal | None) -> Html:
+    known = "" if cost is None else f' data-c="{cost:f}"'
+    return Html(f'data-b="{begin_ms:.{places}f}" data-t="{took_ms:.{places}f}"{known}')
+
+
+def _classes(step: BriefStep, kind: str) -> str:
+    has_failed = step.error is not None or step.level in _BAD_LEVELS
+    tone = " failed" if has_failed else " warned" if step.level == "warning" else ""
+    return f"{kind}{tone}" + (f" deep d{min(step.depth, _DEEPEST)}" if step.depth else "")
 
 
 def kind_of(kind: str) -> str:
@@ -103,14 +116,14 @@ def icon_of(kind: str) -> str:
     return _ICONS[kind_of(kind)]
 
 
-def _words(step: BriefStep) -> tuple[str, str]:
+def _words(step: BriefStep, kind: str) -> tuple[str, str]:
+    """Return the name of a step, and what it says; an event is named by its type."""
     if step.kind == "iteration_started":
         return "iteration", f"iteration {step.text or step.name}".strip()
-    name = step.name if kind_of(step.kind) != "event" else step.kind
-    said = step.name if kind_of(step.kind) == "event" else ""
     end = "(no end recorded)" if step.is_open else ""
-    texts = (step.error, said, step.text, end)
-    return name or step.kind, " ".join(text for text in texts if text)
+    said = (step.error, step.name if kind == "event" else "", step.text, end)
+    name = step.kind if kind == "event" else step.name
+    return name or step.kind, " ".join(filter(None, said))
 
 
 def _tokens(step: BriefStep) -> str:
