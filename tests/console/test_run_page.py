@@ -89,6 +89,9 @@ def test_the_segments_and_the_filter_choose_steps(client: TestClient) -> None:
     failed = client.get(f"{RUN}?show=failed").text
     assert len(refs_on(failed)) == 7
     assert "TimeoutError: no answer" in failed
+    [first, *_] = re.findall(r'data-open href="([^"]+)"', failed)
+    assert "show=failed" in first
+    assert client.get(unescape(first)).text.count('aria-current="true" data-b') == 1
     assert {ref.partition(":")[0] for ref in refs_on(client.get(f"{RUN}?show=model").text)} == {
         "usage"
     }

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+
+from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence
+
 HOSTILE = (
     "<script>alert(1)</script>",
     "</script></style></textarea></title><img src=//x.example/i onerror=alert(1)>",
@@ -25,3 +30,83 @@ HOSTILE = (
     "<!--", "]]>", "<![CDATA[",
 )  # fmt: skip
 """Scripts, attributes, links, templates, controls, and what a path could mistake."""
+
+_BEGIN = datetime(2026, 11, 29, 8, 20, tzinfo=UTC)
+_STATUS = 50
+"""Characters that a status may have."""
+
+
+def record_hostile(persistence: Persistence) -> None:
+    """Record for each text a run, `hostile-0` and so on, which says it in every field."""
+    for number, text in enumerate(HOSTILE):
+        run_id, name = f"hostile-{number}", named(text)
+        persistence.create_agent_run(_run(text, name, run_id))
+        persistence.create_agent_run(AgentRun(name, f"{run_id}-child", parent_run_id=run_id))
+        for kind in (name, "tool_call", "span", "metric", "log", "iteration_started"):
+            persistence.log_agent_run_event(_event(text, name, run_id, kind[:_STATUS]))
+        persistence.log_llm_usage(_call(text, name, run_id))
+        persistence.scores.set(run_id, "good", label=name, comment=text, author=name)
+
+
+def named(text: str) -> str:
+    """Return a text as a name may be: without NUL and lone surrogates, of 100 characters."""
+    return text.replace("\0", "").replace("\ud800", "")[:100]
+
+
+def _run(text: str, name: str, run_id: str) -> AgentRun:
+    return AgentRun(
+        name,
+        run_id,
+        agent_name=name,
+        objective=text,
+        additional_context=text,
+        started_at=_BEGIN,
+        finished_at=_BEGIN,
+        final_synthesis_output=text,
+        execution_history=text,
+        status=name[:_STATUS],
+        error_message=text,
+        metadata={text: text},
+        session_id=name,
+        tags=[name],
+        metrics={text: text},
+        user_id=name,
+    )
+
+
+def _event(text: str, name: str, run_id: str, kind: str) -> AgentRunEvent:
+    said = ("tool_name", "name", "args", "result", "error", "message", "iteration", "traceback")
+    return AgentRunEvent(
+        name,
+        run_id,
+        name,
+        _BEGIN,
+        kind,
+        {**dict.fromkeys(said, text), text: {text: [text]}},
+        level=name[:20],
+        message=text,
+        span_id=name,
+        contract_id=name,
+        artifact_uri=name,
+        metadata={text: text},
+    )
+
+
+def _call(text: str, name: str, run_id: str) -> AgentLLMUsage:
+    image = {"type": "image_url", "image_url": {"url": text}}
+    call = {"type": "tool_use", "name": text, "input": text}
+    parts = [{"type": "text", "text": text}, image, call]
+    messages = [{"role": text, "content": text}, {"role": "assistant", "content": parts}]
+    return AgentLLMUsage(
+        name,
+        run_id,
+        name,
+        name,
+        prompt=json.dumps(messages),
+        input_params={text: text},
+        response_content=text,
+        usage_metrics={text: text},
+        status=name[:_STATUS],
+        error_message=text,
+        created_at=_BEGIN,
+    )
