@@ -22,6 +22,7 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 # Marks the last installation, so that a second `make` starts at once. Without compiling all of its
 # dependencies, pip takes half the time: what is imported is compiled then.
 RUN := $(VENV)/.installed-run
+CONSOLE := $(VENV)/.installed-console
 DEV := $(VENV)/.installed-dev
 ALL := $(VENV)/.installed-all
 # Frameworks of agents need versions of packages of their own.
@@ -29,7 +30,7 @@ OTEL := .venv-otel
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-otel quick test test-all faults soak check docs grafana lint bench bench-archive bench-peers bench-scale otlp-peers vendor format clean
+.PHONY: help demo demo-otel demo-console quick test test-all faults soak check docs grafana lint bench bench-archive bench-peers bench-scale otlp-peers vendor pictures console-golden format clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +40,9 @@ demo: $(RUN) ## Watch an agent record itself into SQLite, and read its history b
 
 demo-otel: $(OTEL)/.installed ## Watch agents of three frameworks being recorded by OpenTelemetry
 	@$(OTEL)/bin/python examples/opentelemetry/demo.py
+
+demo-console: $(CONSOLE) ## Open the web console on a million events of made-up agents: 1.5 GB
+	@$(BIN)/curio-persistence console --demo 1000000 --db-path console-demo.db
 
 quick: BACKENDS := memory,sqlite
 quick: lint ## The inner loop, a minute: format, lint, and tests that need no server
@@ -92,6 +96,12 @@ otlp-peers: $(DEV) ## Prove exports by OTLP on Phoenix and MLflow, installed int
 vendor: $(DEV) ## Fetch the console's scripts, fonts and icons from npm, and check them
 	$(BIN)/python -m tests.support.vendoring
 
+pictures: $(DEV) ## Take the pictures of README and docs anew, on the million events
+	$(BIN)/python -m tests.support.pictures console-demo.db
+
+console-golden: $(DEV) ## Keep anew what the console's pages look like, for the tests
+	$(BIN)/python -m tests.support.looks
+
 format: $(DEV) ## Format the source
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
@@ -104,13 +114,17 @@ $(RUN): setup.py setup.cfg | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable .
 	@touch $@
 
+$(CONSOLE): setup.py setup.cfg | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[console]'
+	@touch $(RUN) $@
+
 $(DEV): setup.py setup.cfg | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[dev]'
-	@touch $(RUN) $@
+	@touch $(RUN) $(CONSOLE) $@
 
 $(ALL): setup.py setup.cfg | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --editable '.[full]'
-	@touch $(RUN) $(DEV) $@
+	@touch $(RUN) $(CONSOLE) $(DEV) $@
 
 $(OTEL)/.installed: setup.py setup.cfg examples/opentelemetry/requirements.txt
 	$(PYTHON) -m venv --clear $(OTEL)

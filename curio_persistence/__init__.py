@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from curio_persistence.config.server import ServerConfig
     from curio_persistence.config.settings import Setting
     from curio_persistence.console import create_app, serve_console
+    from curio_persistence.console.demo import record_demo
     from curio_persistence.console.options import ConsoleOptions
     from curio_persistence.errors import (
         AccessDeniedError,
@@ -237,6 +238,7 @@ __all__ = [
     "import_records",
     "make_app",
     "open_archive",
+    "record_demo",
     "reinterpret_spans",
     "restore_backup",
     "restore_runs",
@@ -271,6 +273,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "config.lifecycle": "LifecycleConfig",
         "config.server": "ServerConfig",
         "console": "create_app serve_console",
+        "console.demo": "record_demo",
         "console.options": "ConsoleOptions",
         "errors": (
             "AccessDeniedError BusyError ClosedError ConfigurationError ConflictError "

@@ -111,6 +111,9 @@ def show_commands(db_path: str, run: AgentRun) -> None:
     print(f"  {command} failures --db-path {db_path}")
     print(f"  {command} stats --db-path {db_path}")
     print(f"  {command} doctor --db-path {db_path}")
+    heading("See it in a browser", "pip install 'curio-persistence[console]'")
+    print(f"  {command} console --db-path {db_path}")
+    print(f"  {command} console --demo")
 
 
 def heading(title: str, call: str = "") -> None:

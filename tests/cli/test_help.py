@@ -101,6 +101,7 @@ def test_the_examples_work(
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
         persistence.runlog.append("chat-1", [user("u1", "Hello.")])
         persistence.approvals.request("run-42", "pay", ticket_id="ticket-7")
+        persistence.keys.create("ada", "admin")
     # An archive that has the runs, which are in the database as well.
     shutil.copy(program.folder / "agent_sdk.db", program.folder / "copy.db")
     archive = ("archive", "old-runs", "--older-than", "0s", "--pace", "1", "--yes")

@@ -166,6 +166,7 @@ def test_no_function_that_takes_a_persistence_is_missing() -> None:
         "create_app",
         "current_run",
         "make_app",
+        "record_demo",
         "serve",
         "serve_console",
         "tool",

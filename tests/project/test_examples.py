@@ -74,6 +74,7 @@ FACTS = {
         "ms  run_completed       completed",
         "5 runs: 4 completed, 1 error",
         "curio-persistence runs --db-path demo.db",
+        "curio-persistence console --db-path demo.db",
     ),
     "import_log.py": (
         "2000 lines, 2000 new events",
@@ -237,7 +238,7 @@ def test_the_demo_adds_to_the_history_when_it_runs_again(folder: Folder) -> None
 
 
 def test_the_demo_names_commands_that_work(folder: Folder) -> None:
-    *_, commands = folder.run_example("demo.py").split("Look further")
+    *_, commands = folder.run_example("demo.py").partition("See it")[0].split("Look further")
     lines = [line for line in commands.splitlines() if "curio-persistence" in line]
     assert len(lines) >= 4
     for line in lines:

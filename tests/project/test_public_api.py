@@ -156,6 +156,7 @@ NAMES = [
     "import_records",
     "make_app",
     "open_archive",
+    "record_demo",
     "reinterpret_spans",
     "restore_backup",
     "restore_runs",

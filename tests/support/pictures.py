@@ -2,8 +2,8 @@
 
     python -m tests.support.pictures FILE
 
-FILE is a database that `make demo-console` has filled. The pictures go to docs/pictures, each in
-both themes.
+FILE is the database of `make demo-console`, which is filled if it is not there yet. The pictures go
+to docs/pictures, each in both themes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from curio_persistence import Persistence, SQLitePersistence
+from curio_persistence import Persistence, SQLitePersistence, record_demo
 from tests.support.looks import THEMES, camera
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
@@ -43,6 +43,10 @@ def paths(persistence: Persistence) -> dict[str, str]:
 def main(file: str) -> None:
     """Take all pictures."""
     FOLDER.mkdir(exist_ok=True)
+    with SQLitePersistence(file) as persistence:
+        if not persistence.count_agent_runs():
+            record_demo(persistence, events=1_000_000, days=90)
+            persistence.search.index_pending()
     with SQLitePersistence(file, read_only=True) as persistence, camera(persistence) as chromium:
         for page, path in paths(persistence).items():
             for theme in THEMES:
