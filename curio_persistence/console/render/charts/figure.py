@@ -79,7 +79,7 @@ def figure(
     inside = [*_grid(axis, place), escape(behind), *_columns(chart, place, marks)]
     inside += _labels(chart, place) if ends is None else _ends(ends, place)
     plot = _PLOT.format(
-        _scale(chart, axis, place), place.bottom + _LABELS, chart.label, _joined(inside)
+        _scale(chart, axis, place), place.bottom + _LABELS, harmless(chart.label), _joined(inside)
     )
     return _FIGURE.format(_legend(chart) if legend else "", plot, _table(chart))
 
@@ -143,7 +143,7 @@ def _table(chart: Chart) -> Markup:
         )
         for number, column in enumerate(chart.columns)
     )
-    return _TABLE.format(chart.label, chart.heading, _joined(heads), _joined(rows))
+    return _TABLE.format(harmless(chart.label), chart.heading, _joined(heads), _joined(rows))
 
 
 def _joined(parts: Iterable[Markup]) -> Markup:
