@@ -91,7 +91,7 @@ class TeamGate:
             return _without_frame(request, problem_of(error))
         if key is None:
             return _login_wanted(self._site.at(request), request)
-        if inner_path(request) in self._site.doors.local and not key.may(_needed(request)):
+        if self._site.doors.is_local(inner_path(request)) and not key.may(_needed(request)):
             return _without_frame(request, _READS_ONLY)
         request.scope["curio.key"], request.scope["curio.role"] = key, key.role
         return None
