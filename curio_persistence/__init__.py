@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.prices.records import Price, RepriceReport, Unpriced
     from curio_persistence.capabilities.search import SearchHit, SearchPage
     from curio_persistence.capabilities.sessions import Session
+    from curio_persistence.capabilities.tool_totals import ToolTotals
     from curio_persistence.capabilities.totals import RunTotals, UsageTotals
     from curio_persistence.capabilities.transfers.hashes import RunHash
     from curio_persistence.capabilities.verifying_chains import TrailReport
@@ -209,6 +210,7 @@ __all__ = [
     "StorageFullError",
     "Stream",
     "ToolCall",
+    "ToolTotals",
     "Trace",
     "TraceNode",
     "TraceSegment",
@@ -267,6 +269,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "capabilities.search": "SearchHit SearchPage",
         "capabilities.lifecycle": "ExpireReport RetentionPolicy",
         "capabilities.sessions": "Session",
+        "capabilities.tool_totals": "ToolTotals",
         "capabilities.totals": "RunTotals UsageTotals",
         "capabilities.verifying_chains": "TrailReport",
         "config": "DatabaseConfig",

@@ -222,6 +222,7 @@ class AsyncStats(Awaited[Stats]):
     """`persistence.stats`, awaited."""
 
     summary = awaited(Stats.summary)
+    tools = awaited(Stats.tools)
     failures = awaited(Stats.failures)
 
 

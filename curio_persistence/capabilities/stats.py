@@ -26,6 +26,7 @@ from curio_persistence.tables import EVENTS, EXPIRED_TOTALS, RUNS, USAGE
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.failures import FailureGroup
+    from curio_persistence.capabilities.tool_totals import ToolTotals
 
 PERCENTILES = (50, 75, 90, 95, 99)
 _SUCCESS = "success"
@@ -113,6 +114,13 @@ class Stats(Capability):
             "latency_percentiles": latencies,
             "tool_metrics": _summary_of_tools([*self._tools(where(EVENTS)), *expired["tool"]]),
         }
+
+    def tools(self, **filters: Unpack[StatsFilters]) -> Records[ToolTotals]:
+        """Return the finished tool calls of each agent and tool, as `summary` counts them."""
+        from curio_persistence.capabilities.tool_totals import tool_totals  # On use.
+
+        expired = self._expired(filters)["tool"]
+        return tool_totals([*self._tools(self._where(filters, EVENTS)), *expired])
 
     def failures(self, **filters: Unpack[StatsFilters]) -> Records[FailureGroup]:
         """Return what failed and why: runs, tool calls and model calls, grouped by their message.

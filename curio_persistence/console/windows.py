@@ -70,6 +70,11 @@ class Window:
         return min(end, self.now) if self.since < self.now else end
 
     @property
+    def filters(self) -> dict[str, datetime]:
+        """Return the ends as filters: a window up to the present needs no end."""
+        return {"since": self.since} | ({} if self.until == self.now else {"until": self.until})
+
+    @property
     def length(self) -> int:
         """Return the number of days."""
         return (self.last - self.first).days + 1

@@ -54,9 +54,10 @@ CREATE INDEX agent_run_events_by_time ON {schema}.agent_run_events (timestamp, i
 CREATE INDEX agent_run_events_tools
     ON {schema}.agent_run_events (agent_id, tool_name, tool_error, tool_latency_us)
     WHERE tool_name IS NOT NULL;
--- Tool calls of a window of time, counted by period and agent.
+-- Tool calls of a window of time, counted by period, agent and tool.
 CREATE INDEX agent_run_events_tools_by_time
-    ON {schema}.agent_run_events (timestamp, agent_id, tool_error)
+    ON {schema}.agent_run_events
+        (timestamp, agent_id, tool_error, tool_name, tool_latency_us)
     WHERE tool_name IS NOT NULL;
 -- Recognises events that are sent again. Events without an event_id cost nothing here.
 CREATE UNIQUE INDEX agent_run_events_by_event_id ON {schema}.agent_run_events (event_id)

@@ -343,3 +343,34 @@ def test_tool_calls_of_a_deleted_run_are_not_counted(persistence: Persistence) -
     event(persistence, "tool_call", {"tool_name": "a"})
     persistence.delete_agent_run("run")
     assert tools(persistence) == {}
+
+
+def test_tool_calls_by_agent_add_up_to_those_of_the_summary(persistence: Persistence) -> None:
+    for number in range(12):
+        agent, tool = f"agent {number % 2}", f"tool {number % 3}"
+        payload = {"tool_name": tool, "latency_ms": number} | ({"error": "e"} if number > 9 else {})
+        persistence.log_agent_run_event(
+            AgentRunEvent(agent, "run", event_type="tool_call", data=payload)
+        )
+    rows = persistence.stats.tools()
+    assert [(row.agent_id, row.tool, row.calls, row.errors) for row in rows] == [
+        ("agent 0", "tool 0", 2, 0),
+        ("agent 0", "tool 1", 2, 1),
+        ("agent 0", "tool 2", 2, 0),
+        ("agent 1", "tool 0", 2, 0),
+        ("agent 1", "tool 1", 2, 0),
+        ("agent 1", "tool 2", 2, 1),
+    ]
+    assert [row.avg_latency_ms for row in rows] == [3.0, 7.0, 5.0, 6.0, 4.0, 8.0]
+    assert {row.timed for row in rows} == {2}
+    summary = persistence.stats.summary(agent_id="agent 0")["tool_metrics"]
+    assert {row.tool: row.calls for row in rows[:3]} == {
+        tool: numbers["call_count"] for tool, numbers in summary.items()
+    }
+    assert list(persistence.stats.tools(agent_id="agent 2")) == []
+
+
+def test_tools_without_latencies_have_no_average(persistence: Persistence) -> None:
+    event(persistence, "tool_call", {"tool_name": "search\ud800"})
+    [row] = persistence.stats.tools()
+    assert (row.tool, row.timed, row.avg_latency_ms) == ("search\ud800", 0, None)

@@ -49,13 +49,13 @@ def test_the_histogram_leads_to_the_runs_of_half_an_hour(console: TestClient) ->
     assert columns[-1] == "/runs?since=2026-11-29T09%3A00%3A00Z&amp;until=2026-11-29T09%3A12%3A00Z"
 
 
-def test_agents_and_failing_tools_are_those_of_a_week(
+def test_agents_are_those_of_a_week_and_failing_tools_of_a_day(
     console: TestClient, history: Persistence
 ) -> None:
     text = _texts(console.get("/").text)
     for agent in history.analytics(NOW - 7 * _DAY, NOW, bucket=None, group_by="agent"):
         assert f"{agent.agent_id} {agent.runs} {wording.share(agent.errors, agent.runs)}" in text
-    tool = history.stats.summary(since=NOW - 7 * _DAY, until=NOW)["tool_metrics"]["run_sql"]
+    tool = history.stats.summary(since=NOW - _DAY, until=NOW)["tool_metrics"]["run_sql"]
     assert f"run_sql {tool['call_count']} {tool['error_count']} 120 ms" in text
 
 

@@ -127,6 +127,7 @@ NAMES = [
     "StorageFullError",
     "Stream",
     "ToolCall",
+    "ToolTotals",
     "Trace",
     "TraceNode",
     "TraceSegment",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _FILTERS = ("agent_id", "session_id", "user_id", "tags")
 _FILTER_OF = {"agent": "agent_id", "session": "session_id", "user": "user_id", "tag": "tags"}
 _NO_GROUP = "none"
+_DAYS = 7
+"""Days that are shown at first."""
 _ROWS = 200
 """Groups of the table: so many a page shows at once."""
 
@@ -42,7 +44,7 @@ def _activity(site: Site, request: Request) -> Response:
     filters = Filters.of(
         site.paths.page("activity"), request.query_params, _FILTERS, (*PARAMETERS, "bucket", "by")
     )
-    window = Window.of(filters.further, site.viewer(request))
+    window = Window.of(filters.further, site.viewer(request), days=_DAYS)
     bucket: Any = _chosen("bucket", filters, BUCKETS, window.bucket)
     by = _chosen("by", filters, (_NO_GROUP, *GROUPS), _NO_GROUP)
     group = None if by == _NO_GROUP else by

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
@@ -14,38 +14,37 @@ from starlette.routing import BaseRoute
 from curio_persistence.console.filters import Filters
 from curio_persistence.console.outcomes import outcome_chart
 from curio_persistence.console.pages.costs import cost_chart
+from curio_persistence.console.pages.overview import runs_by_agent
 from curio_persistence.console.paths import decoded_id
 from curio_persistence.console.render.charts import stacked_bars
 from curio_persistence.console.site import Site
 from curio_persistence.console.spending import Spent, spending
+from curio_persistence.console.tools import Tool, tools_of
 from curio_persistence.console.viewer import Viewer
 from curio_persistence.console.windows import LENGTHS, PARAMETERS, Window, instant
 from curio_persistence.errors import NotFoundError
 from curio_persistence.models import FAILED_STATUSES
 
 if TYPE_CHECKING:
-    from curio_persistence.capabilities.analytics.records import PeriodTotals
+    from curio_persistence.capabilities.tool_totals import ToolTotals
+    from curio_persistence.capabilities.totals import UsageTotals
     from curio_persistence.models import Agent
     from curio_persistence.persistence import Persistence
 
 _ROWS, _LATEST, _REASONS = 50, 8, 10
+_DAYS = 7
+"""Days that are shown at first."""
 
 
 class Row(NamedTuple):
-    """An agent of the list, with its numbers in the window; None where it did nothing in it."""
+    """An agent of the list, with its numbers in the window."""
 
     agent: Agent
-    totals: PeriodTotals | None
-    models: Sequence[str]
-
-
-class Tool(NamedTuple):
-    """A tool that an agent called."""
-
-    name: str
-    calls: int
+    runs: int
     failed: int
-    avg_latency_ms: float
+    spent: Spent
+    models: Sequence[str]
+    tools: Sequence[Tool]
 
 
 def routes(site: Site) -> list[BaseRoute]:
@@ -59,14 +58,8 @@ def _agents(site: Site, request: Request) -> Response:
     filters = Filters.of(
         site.paths.page("agents"), request.query_params, (), (*PARAMETERS, "cursor")
     )
-    window = Window.of(filters.further, site.viewer(request))
+    window = Window.of(filters.further, site.viewer(request), days=_DAYS)
     page = site.persistence.agents.query(limit=_ROWS, cursor=filters.cursor)
-    ends: dict[str, Any] = {"since": window.since, "until": window.until}
-    totals = {
-        each.agent_id: each
-        for each in site.persistence.analytics(**ends, bucket=None, group_by="agent")
-    }
-    models = _models(site.persistence, ends)
     return site.render(
         request,
         "agents.html",
@@ -74,19 +67,48 @@ def _agents(site: Site, request: Request) -> Response:
         window=window,
         lengths=LENGTHS,
         since=instant(window.since),
-        rows=[Row(each, totals.get(each.agent_id), models[each.agent_id]) for each in page],
+        rows=_rows(site.persistence, window, list(page)),
         newest=filters.with_() if filters.cursor else None,
         older=filters.with_(cursor=page.next_cursor) if page.next_cursor else None,
     )
 
 
-def _models(persistence: Persistence, ends: Mapping[str, Any]) -> Mapping[str, list[str]]:
-    """Return the models that each agent called, the one with the most calls first."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    totals = persistence.usage.totals(group_by=("agent", "model"), **ends)
-    for row in sorted(totals, key=lambda row: (-row.calls, row.model or "")):
-        found[row.agent_id or ""].append(row.model or "")
+def _rows(persistence: Persistence, window: Window, agents: Iterable[Agent]) -> list[Row]:
+    ends = (window.since, window.until)
+    runs = runs_by_agent(persistence, *ends)
+    failed = runs_by_agent(persistence, *ends, status=FAILED_STATUSES)
+    spent = _spent_by_agent(persistence, window)
+    tools: defaultdict[str, list[ToolTotals]] = defaultdict(list)
+    for row in persistence.stats.tools(since=window.since, until=window.until):
+        tools[row.agent_id].append(row)
+    return [
+        Row(
+            agent,
+            runs[agent.agent_id],
+            failed[agent.agent_id],
+            *_of_models(spent[agent.agent_id]),
+            tools_of(tools[agent.agent_id]),
+        )
+        for agent in agents
+    ]
+
+
+def _spent_by_agent(persistence: Persistence, window: Window) -> Mapping[str, list[UsageTotals]]:
+    found: defaultdict[str, list[UsageTotals]] = defaultdict(list)
+    for row in persistence.usage.totals(
+        group_by=("agent", "model"), since=window.since, until=window.until
+    ):
+        found[row.agent_id or ""].append(row)
     return found
+
+
+def _of_models(rows: Sequence[UsageTotals]) -> tuple[Spent, list[str]]:
+    """Return what calls of several models cost, and the models, the one with the most first."""
+    spent = Spent()
+    for row in rows:
+        spent.add(row)
+    models = sorted(rows, key=lambda row: (-row.calls, row.model or ""))
+    return spent, [row.model or "no model" for row in models]
 
 
 # --- one agent ------------------------------------------------------------------------------------
@@ -99,7 +121,7 @@ def _agent(site: Site, request: Request) -> Response:
     if agent is None:
         raise NotFoundError(f"There is no agent {agent_id!r}.")
     filters = Filters.of(site.paths.agent(agent_id), request.query_params, (), PARAMETERS)
-    window = Window.of(filters.further, viewer)
+    window = Window.of(filters.further, viewer, days=_DAYS)
     ends: dict[str, Any] = {"since": window.since, "until": window.until}
     [totals] = persistence.analytics(**ends, bucket=None, percentiles=True, agent_id=agent_id)
     failures = persistence.stats.failures(**ends, agent_id=agent_id)
@@ -114,7 +136,7 @@ def _agent(site: Site, request: Request) -> Response:
         runs_url=_runs_url(site, agent_id, window),
         outcomes=_outcomes(site, viewer, agent_id, window),
         **_costs(site, agent_id, window),
-        tools=_tools(persistence, {**ends, "agent_id": agent_id}),
+        tools=tools_of(persistence.stats.tools(**ends, agent_id=agent_id)),
         latest=_latest(persistence, agent_id),
         failed=_latest(persistence, agent_id, status=FAILED_STATUSES),
         reasons=list(failures[:_REASONS]),
@@ -148,16 +170,6 @@ def _costs(site: Site, agent_id: str, window: Window) -> dict[str, Any]:
     chart = cost_chart(site, window, "model", periods, spent, agent_id)
     models: Sequence[Spent] = spent.groups
     return {"costs": chart, "models": models}
-
-
-def _tools(persistence: Persistence, where: Mapping[str, Any]) -> Sequence[Tool]:
-    """Return the tools of an agent, the one with the most calls first."""
-    tools = persistence.stats.summary(**where)["tool_metrics"]
-    found = [
-        Tool(name, said["call_count"], said["error_count"], said["avg_latency_ms"])
-        for name, said in tools.items()
-    ]
-    return sorted(found, key=lambda tool: (-tool.calls, tool.name))
 
 
 def _latest(persistence: Persistence, agent_id: str, **filters: Any) -> Sequence[Any]:

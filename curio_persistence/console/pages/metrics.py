@@ -67,7 +67,7 @@ def _metrics(site: Site, request: Request) -> Response:
         (*PARAMETERS, "name", "by", "tag", "value"),
     )
     window = Window.of(filters.further, site.viewer(request))
-    where = {**filters.values(), "since": window.since, "until": window.until}
+    where = {**filters.values(), **window.filters}
     names = site.persistence.metrics.names(**where)
     name = filters.further.get("name") or next(iter(names), None)
     shown = {} if name is None else _shown(site, filters, window, name, where)

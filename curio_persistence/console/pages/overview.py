@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,12 +15,14 @@ from starlette.routing import BaseRoute
 from curio_persistence.console.outcomes import outcome_chart
 from curio_persistence.console.render.charts import histogram
 from curio_persistence.console.site import Site
+from curio_persistence.console.tools import Tool, tools_of
 from curio_persistence.console.viewer import Viewer
 from curio_persistence.console.windows import instant
 from curio_persistence.models import FAILED_STATUSES
 
 if TYPE_CHECKING:
-    from curio_persistence.capabilities.analytics.records import PeriodTotals
+    from curio_persistence.capabilities.run_counts import RunCount
+    from curio_persistence.capabilities.totals import UsageTotals
     from curio_persistence.models import AgentRun
     from curio_persistence.persistence import Persistence
 
@@ -33,25 +36,26 @@ def routes(site: Site) -> list[BaseRoute]:
     return [site.page("/", _overview)]
 
 
-class Tool(NamedTuple):
-    """The calls of a tool that has failed."""
+class Outcomes(NamedTuple):
+    """How many runs there were, and how many of them failed."""
 
-    name: str
-    calls: int
+    runs: int
     failed: int
-    avg_latency_ms: float
 
 
 def _overview(site: Site, request: Request) -> Response:
     persistence, viewer = site.persistence, site.viewer(request)
     now = viewer.now
+    counts = persistence.runs.counts(bucket="30m", by="status", since=now - _DAY, until=now)
     left_behind = persistence.runs.stale(older_than=_SILENT, limit=_LOOKED_AT)
     return site.render(
         request,
         "overview.html",
-        day=_totals(persistence, now - _DAY, now, percentiles=True),
-        before=_totals(persistence, now - 2 * _DAY, now - _DAY),
-        chart=_chart(site, viewer),
+        day=_outcomes(counts),
+        before=_outcomes(_counts_before(persistence, now)),
+        spent=_spent(persistence, now - _DAY, now, percentiles=True),
+        spent_before=_spent(persistence, now - 2 * _DAY, now - _DAY),
+        chart=_chart(site, viewer, counts),
         running=_newest(persistence, "running"),
         running_count=persistence.count_agent_runs(status="running"),
         left_behind={run.run_id for run in left_behind},
@@ -62,10 +66,21 @@ def _overview(site: Site, request: Request) -> Response:
     )
 
 
-def _totals(
+def _counts_before(persistence: Persistence, now: datetime) -> Sequence[RunCount]:
+    return persistence.runs.counts(bucket="1d", by="status", since=now - 2 * _DAY, until=now - _DAY)
+
+
+def _outcomes(counts: Iterable[RunCount]) -> Outcomes:
+    by = Counter[str]()
+    for count in counts:
+        by.update(count.by)
+    return Outcomes(by.total(), sum(by[status] for status in FAILED_STATUSES))
+
+
+def _spent(
     persistence: Persistence, since: datetime, until: datetime, *, percentiles: bool = False
-) -> PeriodTotals:
-    [totals] = persistence.analytics(since, until, bucket=None, percentiles=percentiles)
+) -> UsageTotals:
+    [totals] = persistence.usage.totals(since=since, until=until, percentiles=percentiles)
     return totals
 
 
@@ -73,27 +88,33 @@ def _newest(persistence: Persistence, *statuses: str) -> Sequence[AgentRun]:
     return list(persistence.query_agent_runs(status=statuses, limit=_ROWS, brief=True))
 
 
-def _agents(persistence: Persistence, now: datetime) -> Sequence[PeriodTotals]:
-    """Return the agents with the most runs."""
-    agents = persistence.analytics(now - _WEEK, now, bucket=None, group_by="agent")
-    found = (each for each in agents if each.runs)
-    return sorted(found, key=lambda each: (-each.runs, each.agent_id or ""))[:_ROWS]
+def _agents(persistence: Persistence, now: datetime) -> Sequence[tuple[str, Outcomes]]:
+    """Return the agents with the most runs of a week, and how those ended."""
+    runs = runs_by_agent(persistence, now - _WEEK, now)
+    failed = runs_by_agent(persistence, now - _WEEK, now, status=FAILED_STATUSES)
+    found = sorted(runs.items(), key=lambda each: (-each[1], each[0]))[:_ROWS]
+    return [(agent, Outcomes(count, failed[agent])) for agent, count in found]
+
+
+def runs_by_agent(
+    persistence: Persistence, since: datetime, until: datetime, **filters: Any
+) -> Counter[str]:
+    """Return how many runs each agent began."""
+    by = Counter[str]()
+    for count in persistence.runs.counts(
+        bucket="1w", by="agent", since=since, until=until, **filters
+    ):
+        by.update(count.by)
+    return by
 
 
 def _failing_tools(persistence: Persistence, now: datetime) -> Sequence[Tool]:
-    """Return the tools with the most failures."""
-    summary = persistence.stats.summary(since=now - _WEEK, until=now)
-    tools: Mapping[str, Mapping[str, Any]] = summary["tool_metrics"]
-    failing = [
-        Tool(name, said["call_count"], said["error_count"], said["avg_latency_ms"])
-        for name, said in tools.items()
-        if said["error_count"]
-    ]
-    return sorted(failing, key=lambda tool: (-tool.failed, tool.name))[:_ROWS]
+    """Return the tools with the most failures of a day."""
+    tools = tools_of(persistence.stats.tools(since=now - _DAY, until=now))
+    failing = [tool for tool in tools if tool.errors]
+    return sorted(failing, key=lambda tool: (-tool.errors, tool.name))[:_ROWS]
 
 
-def _chart(site: Site, viewer: Viewer) -> Markup:
-    since = viewer.now - _DAY
-    counts = site.persistence.runs.counts(bucket="30m", by="status", since=since, until=viewer.now)
+def _chart(site: Site, viewer: Viewer, counts: Sequence[RunCount]) -> Markup:
     chart = outcome_chart(site.paths, viewer, counts, "Runs in the last 24 hours")
-    return histogram(chart, ends=(f"{viewer.local(since):%H:%M} yesterday", "now"))
+    return histogram(chart, ends=(f"{viewer.local(viewer.now - _DAY):%H:%M} yesterday", "now"))
