@@ -184,3 +184,13 @@ def test_a_session_without_runs_says_so(persistence: Persistence) -> None:
     for view in ("conversation", "timeline", "replay"):
         page = client_of(persistence).get(f"/sessions/empty?view={view}")
         assert (page.status_code, "The session has no runs" in page.text) == (200, True)
+
+
+def test_long_answers_are_shown_by_their_begin(persistence: Persistence) -> None:
+    run = AgentRun(
+        "a", "r", session_id="s", objective="x " * 40_000, final_synthesis_output="y" * 9
+    )
+    persistence.create_agent_run(run)
+    page = client_of(persistence).get("/sessions/s").text
+    assert "The first 4,000 characters of 80,000" in page
+    assert len(page) < 40_000

@@ -12,6 +12,7 @@ from curio_persistence.console.paths import Paths
 from curio_persistence.models import AgentRunEvent
 from curio_persistence.runlog.steps import Marks
 from curio_persistence.views.sessions import TimelineEntry
+from curio_persistence.views.timelines import BEGINS
 from curio_persistence.views.values import compact
 
 _WORDS = 160
@@ -26,6 +27,7 @@ def helpers(paths: Paths) -> Mapping[str, Any]:
     """Return the functions that templates of a session call."""
     return {
         "fate": fate,
+        "has_begun": has_begun,
         "condensed_of": condensed_of,
         "after": after,
         "name_of": name_of,
@@ -65,6 +67,11 @@ def after(at: datetime, begin: datetime | None) -> str:
     sign = "+" if seconds > 0 else "-"
     hours, minutes = divmod(minutes, 60)
     return f"{sign}{hours}h {minutes:02d}m" if hours < 100 else f"{sign}{hours // 24}d"
+
+
+def has_begun(entry: TimelineEntry) -> bool:
+    """Return True for the begin of a tool call or span, whose end is a step of its own."""
+    return getattr(entry.record, "event_type", None) in BEGINS
 
 
 def fate(entry: TimelineEntry, marks: Marks) -> str | None:

@@ -17,17 +17,20 @@ from curio_persistence.console.paths import decoded_id
 from curio_persistence.console.site import Site
 from curio_persistence.errors import InvalidValueError, NotFoundError
 from curio_persistence.runlog.steps import Marks
+from curio_persistence.views.html.values import Limits
 from curio_persistence.views.run_logs import told_decisions
 from curio_persistence.views.steps import RecordRef
 from curio_persistence.views.timelines import folded
 
 _ROWS = 50
 _EXCHANGES = 50
-_STEPS = 200
+_STEPS = 100
 _AROUND = 12
 """Steps that a replay shows before and after the one that it is at."""
 _MESSAGES = 8
 """Messages of a run log that a replay shows: the last ones of those that the model gets next."""
+_SHORT = RENDERER._replace(limits=Limits(16_000, 4_000, 500))
+"""Shows what was asked and answered; all of it is on the page of the run."""
 _FILTERS = ("status", "agent_id", "user_id", "tags", "any_tags", "session_id", "since", "until")
 _NO_LOG: dict[str, Any] = {"messages": (), "left_out": 0, "milestones": (), "decisions": ()}
 STATUSES = ("active", "idle", "completed", "error")
@@ -73,7 +76,7 @@ def _session(site: Site, request: Request) -> Response:
         session=session,
         view=view,
         has_chain=has_chain,
-        said=RENDERER.part,
+        said=(_SHORT if view == "conversation" else RENDERER).part,
         **helpers(site.paths),
         **context,
     )
