@@ -23,6 +23,7 @@ from curio_persistence import (
 from curio_persistence.clock import Clock
 from curio_persistence.console.paths import Paths
 from tests.support.console import NOW, client_of, served_console
+from tests.support.hostile_text import HOSTILE, record_hostile
 from tests.support.long_run import BEGIN, LONG, record_long_run
 
 RUN = Paths().run(LONG)
@@ -333,3 +334,50 @@ def test_json_of_a_record_is_json_whatever_it_holds(
     persistence.log_agent_run_event(event)
     saved = states.get(f"/runs/r/steps/event:{event.id}/record")
     assert json.loads(saved.text)["event_type"] == "x"
+
+
+def test_long_and_deep_texts_are_cut_and_can_be_downloaded(
+    persistence: Persistence, states: TestClient
+) -> None:
+    texts = {
+        "long": "word " * 600_000,
+        "wide": json.dumps([[number] for number in range(5_000)]),
+        "deep": "[" * 10_000 + "]" * 10_000,
+    }
+    for run_id, text in texts.items():
+        event = AgentRunEvent("a", run_id, event_type="tool_call", data={"result": text})
+        persistence.log_agent_run_event(event)
+        url = f"/runs/{run_id}/steps/event:{event.id}"
+        page = states.get(url).text
+        assert len(page) < 250_000
+        part = states.get(f"{url}/part?name=result").text
+        assert part == text or json.loads(part) == json.loads(text)
+        assert states.get(f"/runs/{run_id}?step=event:{event.id}").status_code == 200
+        if run_id == "long":
+            assert "The first 4,000 characters of 3,000,000 (3 MB) are shown." in page
+            assert "Download all of it" in page
+        if run_id == "wide":
+            assert "Only the first 2,000 values are shown." in page
+
+
+@pytest.mark.slow
+def test_no_hostile_text_becomes_markup(persistence: Persistence, states: TestClient) -> None:
+    record_hostile(persistence)
+    allowed = {"src", "href", "hx-get", "hx-target", "hx-select", "hx-sync", "hx-morph-skip"}
+    allowed |= {"hx-status:4xx", "hx-status:5xx"}
+    for number in range(len(HOSTILE)):
+        url = f"/runs/hostile-{number}"
+        page = states.get(url).text
+        refs = re.findall(r'data-pane="([^"]+)"', page)
+        refs += [f"{url}/steps/{ref}" for ref in refs_on(page) if not ref.startswith("run")]
+        assert len(refs) > 5
+        main = page[page.index("<main") : page.index("</main>")]
+        for markup in (main, *(states.get(unescape(ref)).text for ref in refs)):
+            for tag in re.findall(r"<(\w[^\s>]*)", markup):
+                assert tag not in {"script", "img", "iframe", "style", "object", "base", "meta"}
+            for tag in re.findall(r"<\w[^>]*>", markup):
+                names = set(re.findall(r"""\s([\w:-]+)=(?="[^"]*"(?:\s|>|/>))""", tag))
+                assert not {name for name in names if name.startswith(("on", "style"))}
+                assert {name for name in names if name.startswith("hx-")} <= allowed
+            for link in re.findall(r'(?:href|src|action)="([^"]*)"', markup):
+                assert link.startswith(("/", "http://", "https://", "HTTPS://"))

@@ -120,7 +120,7 @@ def test_base64_is_told_by_type_and_size() -> None:
 def test_a_long_text_is_cut_and_told() -> None:
     seen = shown("response", "x" * 70_000)
     assert seen.text.count("x") == ON_A_PAGE.shown
-    assert "The first 4,000 characters of 70,000 (70.0 kB) are shown." in seen.text
+    assert "The first 4,000 characters of 70,000 (70 kB) are shown." in seen.text
     assert shown("response", "é" * 64_000).text.count("é") == 64_000
 
 

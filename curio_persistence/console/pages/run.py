@@ -109,7 +109,7 @@ def _run(site: Site, request: Request) -> Response:
     outline = persistence.runs.outline_buckets(run.run_id, buckets=_BUCKETS)
     if asked.at_ms is not None:
         step = _step_at(persistence, run, outline.begin, asked.at_ms)
-        return RedirectResponse(_link(site, run, asked, cursor=None, step=step), 303)
+        return RedirectResponse(site.paths.run(run.run_id, step), 303)
     looked = _looked(persistence, run, outline, asked)
     return _page(site, request, run, outline, asked, looked)
 

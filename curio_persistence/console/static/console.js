@@ -2,9 +2,11 @@
 "use strict";
 
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copy]");
-  if (!button) return;
-  await navigator.clipboard.writeText(button.dataset.copy);
+  const button = event.target.closest("[data-copy], [data-copy-from]");
+  if (!button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault(); // A link to what is copied saves it where there is no script.
+  const text = button.dataset.copy ?? (await (await fetch(button.href)).text());
+  await navigator.clipboard.writeText(text);
   const before = button.title;
   button.title = "Copied";
   button.classList.add("ok");

@@ -39,9 +39,17 @@
   function show(link, ref) {
     const url = link.dataset.pane ?? by("steps").dataset.steps + ref;
     const pane = by("pane");
-    htmx.ajax("GET", url, { source: pane, target: pane, swap: "innerHTML" });
+    const select = "#step, #results .empty"; // The step, or why there is none.
+    htmx.ajax("GET", url, { source: pane, target: pane, select, swap: "innerHTML" });
     pane.scrollTop = 0;
   }
+
+  // A database that is busy is asked again.
+  document.addEventListener("htmx:after:request", ({ detail }) => {
+    if (detail.ctx?.target?.id !== "pane" || detail.ctx.response?.status !== 503) return;
+    clearTimeout(fetching);
+    fetching = setTimeout(show, POLL_MS, linkOf(chosen), chosen.id);
+  });
 
   function tellPlace() {
     const place = rows.indexOf(chosen) + 1;

@@ -7,6 +7,7 @@ from base64 import b64decode
 from binascii import Error
 
 from curio_persistence.views.html.text import Html, element, linked
+from curio_persistence.views.wording import size
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?[^,]{0,200},", re.ASCII)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]+={0,2}\s*", re.ASCII)
@@ -52,14 +53,6 @@ def attachment_chip(source: str, kind: str) -> Html:
     known = _kind(source) or kind
     is_content = len(source) > 40 and _BASE64.fullmatch(source)
     return chip(f"{known} · {size(_bytes(source))}" if is_content else f"{kind} · {source[:100]}")
-
-
-def size(count: int) -> str:
-    """Return `411 bytes`, `12.3 kB` or `4.0 MB`."""
-    if count < 1000:
-        return f"{count} byte{'s' * (count != 1)}"
-    kilo = count / 1000
-    return f"{kilo:,.1f} kB" if kilo < 1000 else f"{kilo / 1000:,.1f} MB"
 
 
 def _is_base64(text: str) -> bool:

@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from curio_persistence.views.html.chips import binary_chip, size
+from curio_persistence.views.html.chips import binary_chip
 from curio_persistence.views.html.messages import one_message, shown_messages
 from curio_persistence.views.html.text import Html, block, element, joined, verbatim
 from curio_persistence.views.html.trees import from_text, leaf, tree
 from curio_persistence.views.messages import conversation_in
 from curio_persistence.views.values import compact
+from curio_persistence.views.wording import size
 
 _PROMPTS = frozenset(("prompt", "input", "context"))
 _ANSWERS = frozenset(("response", "output"))
