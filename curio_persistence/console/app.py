@@ -27,7 +27,7 @@ from curio_persistence.console.security.checks import security_of
 from curio_persistence.console.security.doors import OF_CONSOLE, Doors
 from curio_persistence.console.site import Site
 from curio_persistence.console.static_files import static_files
-from curio_persistence.console.templating import make_environment
+from curio_persistence.console.templating import templates
 from curio_persistence.errors import PersistenceError
 from curio_persistence.persistence import Persistence
 
@@ -44,7 +44,7 @@ def make_site(source: Source, options: ConsoleOptions, doors: Doors = OF_CONSOLE
     """Return the site; `source` returns the persistence, or raises why there is none."""
     files = static_files()
     paths = Paths(options.base_path, files.release)
-    return Site(source, options, make_environment(), files, paths, doors)
+    return Site(source, options, templates(), files, paths, doors)
 
 
 def app_of(
@@ -56,7 +56,7 @@ def app_of(
     """
     routes = [*site.files.routes(), *further, *api_routes(site)]
     routes += [*agentlens.routes(site), *agiwo.routes(site), *pages.routes(site)]
-    site.templates.globals["rail"] = rail_of(routes)
+    site.rail.extend(rail_of(routes))
     answer: Any = partial(answer_to, site)
     app = Starlette(
         routes=routes,

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from curio_persistence.console.api.streams import Listeners
 from curio_persistence.console.options import ConsoleOptions
 from curio_persistence.console.paths import Paths
+from curio_persistence.console.rail import Section
 from curio_persistence.console.security.doors import OF_CONSOLE, Doors
 from curio_persistence.console.security.roles import check_role
 from curio_persistence.console.static_files import StaticFiles
@@ -46,6 +47,7 @@ class Site:
     paths: Paths
     doors: Doors = OF_CONSOLE
     listeners: Listeners = field(default_factory=Listeners)
+    rail: list[Section] = field(default_factory=list)
 
     @property
     def persistence(self) -> Persistence:
@@ -68,6 +70,7 @@ class Site:
             viewer=self.viewer(request),
             paths=self.paths,
             options=self.options,
+            rail=self.rail,
             database=database_name(self),
             path=here(request),
             **context,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
-from curio_persistence.console.render import charts
+from curio_persistence.console.render import charts, marks, times
 from curio_persistence.console.render.text import finalized, verbatim
+from curio_persistence.console.viewer import Viewer
 from curio_persistence.views import wording
 
 
-def make_environment() -> Environment:
+@cache
+def templates() -> Environment:
+    """Return the templates, which are compiled once in a process."""
     environment = Environment(
         loader=PackageLoader("curio_persistence.console"),
         autoescape=True,
@@ -31,13 +35,18 @@ def make_environment() -> Environment:
         "exact_money": wording.money,
         "took": _took,
         "ago": _ago,
-        "moment": _moment,
-        "clock": _clock,
-        "instant": _instant,
-        "iso": _iso,
+        "moment": _in_zone(times.moment_time),
+        "clock": _in_zone(times.clock_time),
+        "instant": _in_zone(times.instant_time),
+        "iso": times.iso_time,
         "verbatim": verbatim,
     }
-    environment.globals |= {"share": wording.share, "took_ms": took_ms, "charts": charts}
+    environment.globals |= {
+        "row_marks": marks,
+        "share": wording.share,
+        "took_ms": took_ms,
+        "charts": charts,
+    }
     return environment
 
 
@@ -57,34 +66,11 @@ def _ago(context: Context, moment: datetime | None) -> str:
     return wording.ago(moment, context["viewer"].now)
 
 
-@pass_context
-def _moment(context: Context, moment: datetime) -> str:
-    """Return `29 Nov 2026 09:20:00` in the reader's zone."""
-    local = context["viewer"].local(moment)
-    return f"{local.day} {local:%b} {local.year:04d} {local:%H:%M:%S}"
+def _in_zone(told: Callable[[Viewer, datetime], str]) -> Callable[[Context, datetime], str]:
+    """Return a filter for times in the reader's zone."""
 
+    @pass_context
+    def said(context: Context, moment: datetime) -> str:
+        return told(context["viewer"], moment)
 
-@pass_context
-def _clock(context: Context, moment: datetime) -> str:
-    """Return `29 Nov 09:20:00` in the reader's zone; with the year where that is another."""
-    viewer = context["viewer"]
-    local, now = viewer.local(moment), viewer.local(viewer.now)
-    year = "" if local.year == now.year else f" {local.year:04d}"
-    return f"{local.day} {local:%b}{year} {local:%H:%M:%S}"
-
-
-@pass_context
-def _instant(context: Context, moment: datetime) -> str:
-    """Return `09:20:00.123` in the reader's zone, with the day where that is not today."""
-    viewer = context["viewer"]
-    local = viewer.local(moment)
-    time = f"{local:%H:%M:%S}.{local.microsecond // 1000:03d}"
-    if local.date() == viewer.local(viewer.now).date():
-        return time
-    return f"{_clock(context, moment).rpartition(' ')[0]} {time}"
-
-
-def _iso(moment: Any) -> str:
-    """Return `2026-11-29T08:20:00.123Z`, for a `datetime` attribute."""
-    text: str = moment.isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+    return said

@@ -17,7 +17,7 @@ from tests.support.console import NOW, client_of
 
 
 def ids_on(page: str) -> list[str]:
-    return re.findall(r'name="pick" value="([^"]+)"', page)
+    return re.findall(r'name="pick" data-pick value="([^"]+)"', page)
 
 
 def test_the_newest_runs_come_first_and_older_ones_follow(console: TestClient) -> None:

@@ -99,11 +99,11 @@ def _record_calls(
 
 def client_of(persistence: Persistence, **options: Any) -> TestClient:
     """Return a client of the console; `options` are those of `ConsoleOptions`."""
-    app = _AsServed(create_app(persistence, ConsoleOptions(**options)))
+    app = AsServed(create_app(persistence, ConsoleOptions(**options)))
     return TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
 
 
-class _AsServed:
+class AsServed:
     """An application whose paths are decoded once, as servers do; Starlette's client does twice."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -118,7 +118,7 @@ class _AsServed:
 def team_client(persistence: Persistence, *, peer: str = "10.0.0.9", **options: Any) -> TestClient:
     """Return a client of a team's console, which follows no redirects."""
     settings = ConsoleOptions(team=True, public_url=TEAM_URL, **options)
-    app = _AsServed(create_app(persistence, settings))
+    app = AsServed(create_app(persistence, settings))
     return TestClient(
         app,
         base_url=TEAM_URL,

@@ -101,11 +101,13 @@ def _histogram(
     counts = site.persistence.runs.counts(
         bucket=window.bucket, by="status", timezone=viewer.zone_name, **within
     )
+    rest = filters.only(since=None, until=None).link()
+    rest += "&" if "?" in rest else "?"
     columns = [
         Column(
             _span(viewer, count.begin, count.end),
             "",
-            filters.with_(since=url_time(count.begin), until=url_time(count.end)),
+            f"{rest}since={url_time(count.begin)}&until={url_time(count.end)}",
         )
         for count in counts
     ]
@@ -138,4 +140,4 @@ def _span(viewer: Viewer, begin: datetime, end: datetime) -> str:
 
 def _short(viewer: Viewer, moment: datetime) -> str:
     local = viewer.local(moment)
-    return f"{local.day} {local:%b %H:%M}"
+    return f"{local.day} {local:%b} {local.hour:02d}:{local.minute:02d}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import log10
 
 from markupsafe import Markup
@@ -38,4 +39,9 @@ def log_bar(milliseconds: float | None, colour: str = "took") -> Markup:
     if milliseconds is None:
         return Markup("")
     tenfold = log10(max(drawn(milliseconds), _SHORTEST_MS) / _SHORTEST_MS)
-    return _BAR.format(84, 3, colour, 100 * min(tenfold / _DECADES, 1.0))
+    return _log_bar(colour, round(100 * min(tenfold / _DECADES, 1.0)))
+
+
+@lru_cache(maxsize=512)
+def _log_bar(colour: str, percent: int) -> Markup:
+    return _BAR.format(84, 3, colour, percent)

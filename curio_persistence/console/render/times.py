@@ -1,0 +1,44 @@
+"""Moments in the reader's time zone, and in UTC for programs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from curio_persistence.console.viewer import Viewer
+
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+
+def moment_time(viewer: Viewer, moment: datetime) -> str:
+    """Return `29 Nov 2026 09:20:00`."""
+    local = viewer.local(moment)
+    return f"{_day(local)} {local.year:04d} {_seconds(local)}"
+
+
+def clock_time(viewer: Viewer, moment: datetime) -> str:
+    """Return `29 Nov 09:20:00`; with the year where that is another."""
+    local = viewer.local(moment)
+    year = "" if local.year == viewer.local(viewer.now).year else f" {local.year:04d}"
+    return f"{_day(local)}{year} {_seconds(local)}"
+
+
+def instant_time(viewer: Viewer, moment: datetime) -> str:
+    """Return `09:20:00.123`, with the day where that is not today."""
+    local = viewer.local(moment)
+    time = f"{_seconds(local)}.{local.microsecond // 1000:03d}"
+    if local.date() == viewer.local(viewer.now).date():
+        return time
+    return f"{clock_time(viewer, moment).rpartition(' ')[0]} {time}"
+
+
+def iso_time(moment: datetime) -> str:
+    """Return `2026-11-29T08:20:00.123Z`, for a `datetime` attribute."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _day(local: datetime) -> str:
+    return f"{local.day} {_MONTHS[local.month - 1]}"
+
+
+def _seconds(local: datetime) -> str:
+    return f"{local.hour:02d}:{local.minute:02d}:{local.second:02d}"
