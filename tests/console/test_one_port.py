@@ -9,12 +9,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from curio_persistence import (
+    AgentRun,
     ConsoleOptions,
     InMemoryPersistence,
     Persistence,
     ServerConfig,
     make_app,
 )
+from curio_persistence.console.paths import encoded_id
+from tests.support.served import served
 
 TOKEN, KEY = "a-token", "a-long-random-text"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -97,6 +100,17 @@ def test_who_has_the_token_may_send_and_only_with_leave_delete(persistence: Pers
     assert sending.delete("/api/v1/runs/run-1", headers=BEARER).status_code == 403
     deleting = client_of(persistence, token=TOKEN, allow_writes=True)
     assert deleting.delete("/api/v1/runs/run-1", headers=BEARER).status_code == 204
+
+
+def test_ids_arrive_over_a_real_socket_as_they_are(persistence: Persistence) -> None:
+    idents = ("a/b", "..", ".", "100%", "a%2Fb", "é😀", "\u202e", " ", "?x=1#y", "a//b", "x" * 255)
+    for ident in idents:
+        persistence.create_agent_run(AgentRun("guide", ident))
+    with served(persistence) as server:
+        for ident in idents:
+            answer = server.get(f"/api/v1/runs/{encoded_id(ident)}")
+            assert answer.json()["run_id"] == ident
+            assert server.get(f"/runs/{encoded_id(ident)}").status == 200
 
 
 def test_a_page_of_another_site_changes_nothing(persistence: Persistence) -> None:

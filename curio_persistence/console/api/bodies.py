@@ -80,8 +80,7 @@ def _object(value: Any) -> dict[str, Any]:
 def _settings(value: Any) -> dict[str, Any]:
     """Return the settings of a rule by name, its sinks built."""
     settings = dict(_object(value))
-    known = {"rule_id", *AlertSettings.__annotations__, *_inherited(AlertSettings)}
-    for name in settings.keys() - known:
+    for name in settings.keys() - {"rule_id", *AlertSettings.__annotations__}:
         raise InvalidValueError(f"A rule has no {name[:100]!r}.", field=name)
     if "sinks" in settings:
         settings["sinks"] = [_sink(each) for each in _list(settings["sinks"])]
@@ -96,10 +95,6 @@ def _key(value: Any) -> dict[str, Any]:
     if "name" not in given:
         raise InvalidValueError("A key needs a name.", field="name")
     return given
-
-
-def _inherited(settings: type) -> frozenset[str]:
-    return frozenset((*settings.__required_keys__, *settings.__optional_keys__))  # type: ignore[attr-defined]
 
 
 def _list(value: Any) -> list[Any]:

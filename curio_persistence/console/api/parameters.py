@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -190,18 +190,10 @@ def limit(default: int) -> Parameter:
 PAGES = (ORDER, limit(100), CURSOR)
 
 
-def of_filters(filters: type, *, without: Iterable[str] = ()) -> tuple[Parameter, ...]:
+def of_filters(filters: type) -> tuple[Parameter, ...]:
     """Return a parameter for each filter of a TypedDict of the façade."""
-    types = {name: str(kind) for each in reversed(filters.__mro__) for name, kind in _own(each)}
-    return tuple(
-        Parameter(name, _kind_of(name, types[name]), _ABOUT[name])
-        for name in types
-        if name not in without
-    )
-
-
-def _own(filters: type) -> Iterator[tuple[str, Any]]:
-    yield from getattr(filters, "__annotations__", {}).items()
+    types = filters.__annotations__
+    return tuple(Parameter(name, _kind_of(name, str(types[name])), _ABOUT[name]) for name in types)
 
 
 def _kind_of(name: str, annotation: str) -> Kind:
