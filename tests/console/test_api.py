@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,16 @@ def test_a_run_is_created_once_and_replaced(api: Api, persistence: Persistence) 
     assert (done.status_code, done.json()["status"]) == (200, "completed")
     assert api.refused("PUT", "/runs/other", 400, json=run)["field"] == "run_id"
     api.refused("PUT", "/runs/other", 404, json={**run, "run_id": "other"})
+
+
+def test_runs_that_were_left_running_are_closed(api: Api, persistence: Persistence) -> None:
+    long_ago = datetime.now(UTC) - timedelta(hours=2)
+    times = dict.fromkeys(("created_at", "updated_at", "started_at"), long_ago)
+    persistence.create_agent_run(AgentRun("a", "r", status="running", **times))
+    assert api("POST", "/abandon", params={"older_than": "1d"}).json()["items"] == []
+    [closed] = api("POST", "/abandon").json()["items"]
+    assert (closed["run_id"], closed["status"]) == ("r", "error")
+    assert api.refused("POST", "/abandon?older_than=soon", 400)["field"] == "older_than"
 
 
 def test_what_is_not_there_is_a_404(api: Api) -> None:

@@ -33,7 +33,7 @@ FOR_EACH_READER = {"POST /preferences", "POST /login", "POST /logout"}
 """What changes only the reader's own cookies and login."""
 FOR_WRITERS = {
     *("POST /api/v1/runs", "PUT /api/v1/runs/{run_id}", "POST /api/v1/events"),
-    "POST /compat/agentlens/api/events",
+    *("POST /api/v1/abandon", "POST /compat/agentlens/api/events"),
 }
 """What a key with the role `write` may do besides; all else that changes something is an admin's.
 

@@ -6,6 +6,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Literal
 
 from curio_persistence.capabilities.alerts.rules import AlertSettings
+from curio_persistence.capabilities.windows import checked_length
 from curio_persistence.errors import InvalidValueError, NotFoundError
 from curio_persistence.export.records import export_records
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
@@ -32,6 +33,11 @@ def replace_run(persistence: Persistence, run_id: str, run: AgentRun) -> AgentRu
         raise InvalidValueError("run_id is that of the path.", field="AgentRun.run_id")
     persistence.update_agent_run(run_id, run)
     return persistence.get_agent_run(run_id)
+
+
+def abandon(persistence: Persistence, *, older_than: str) -> list[AgentRun]:
+    """Close the runs that were silent for a length of time, and return them."""
+    return persistence.runs.abandon(older_than=checked_length("older_than", older_than))
 
 
 def ingest(

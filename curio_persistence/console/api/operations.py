@@ -303,6 +303,19 @@ OPERATIONS = (
         ),
     ),
     # --- looked after ---------------------------------------------------------------------------
+    Operation(
+        "POST",
+        "/abandon",
+        calls.abandon,
+        Answer("items", AgentRun),
+        "Close runs that were left running, and list them.",
+        (
+            Parameter(
+                "older_than", TEXT, "Runs that were silent for so long, such as `1h`.", default="1h"
+            ),
+        ),
+        role="write",
+    ),
     Operation("GET", "/alerts", "alerts.list", Answer("items", AlertRule), "List alert rules."),
     Operation(
         "POST",
