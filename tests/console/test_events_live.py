@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
 from curio_persistence import AgentRunEvent, Persistence, connect
+from tests.cli.program import Program
 from tests.support.console import served_console
 
 pytestmark = pytest.mark.thorough
@@ -233,3 +237,50 @@ def test_a_page_that_is_not_looked_at_holds_no_connection(
         store(persistence, 1)
     wait_for_row(page, 2)
     assert page.evaluate("came") == ids([1, 2])
+
+
+def test_the_command_ends_at_ctrl_c_while_pages_follow(
+    browser: Any, tmp_path: Path, persistence: Persistence
+) -> None:
+    store(persistence, 1)
+    database = ("--db-path", str(tmp_path / "runs.db"))
+    with Program(tmp_path).start("console", "--port", "0", "--json", *database) as process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(url)
+        page.goto(urljoin(url, "/events"))
+        page.wait_for_selector('[data-state="live"]')
+        store(persistence, 1)
+        wait_for_row(page, 2)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+        took = time.monotonic() - begin
+        page.wait_for_selector('[data-state="waiting"]')
+        context.close()
+    assert process.returncode == 0
+    assert took < 3
+
+
+def test_a_page_that_waits_for_its_database_follows_as_soon_as_it_is_there(
+    browser: Any, tmp_path: Path
+) -> None:
+    options = ("--port", "0", "--json", "--db-path", str(tmp_path / "later.db"))
+    with Program(tmp_path).start("console", *options) as process:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(url)
+        page.goto(urljoin(url, "/events"))
+        page.get_by_role("heading", name="There is no database yet", level=2).wait_for()
+        with connect(f"sqlite:///{tmp_path / 'later.db'}") as persistence:
+            store(persistence, 1)
+            page.wait_for_selector('[data-state="live"]')
+            store(persistence, 1)
+            wait_for_row(page, 2)
+        context.close()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,8 +15,9 @@ from starlette.testclient import TestClient
 
 from curio_persistence import AgentRunEvent, InMemoryPersistence, Persistence
 from curio_persistence.capabilities.live import hub
+from curio_persistence.clock import Clock
 from curio_persistence.console import following
-from tests.support.console import client_of, served_console
+from tests.support.console import NOW, client_of, served_console
 
 
 def shown(page: str) -> list[str]:
@@ -111,6 +113,38 @@ def test_recorded_text_is_no_markup(client: TestClient, persistence: Persistence
         assert "&lt;script&gt;" in page
         assert "<script>alert" not in page
         assert "\u202e" not in page
+
+
+def test_values_beyond_the_first_stay_in_the_form(console: TestClient) -> None:
+    page = console.get("/events?payload=a%3D1&payload=b%3D2&event_type=x&event_type=y").text
+    for name, value in (("payload", "b=2"), ("event_type", "y")):
+        assert f'<input type="hidden" name="{name}" value="{value}">' in page
+    assert 'name="payload" value="a=1"' in page
+    assert '<option value="x" selected>' in page
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "shown"),
+    [
+        ("Europe/Berlin", "2026-03-29T00:59:59.500Z", "29 Mar 01:59:59.500"),
+        ("Europe/Berlin", "2026-03-29T01:00:00.500Z", "29 Mar 03:00:00.500"),
+        ("America/New_York", "2026-11-01T05:30:00Z", "1 Nov 01:30:00.000"),
+        ("America/New_York", "2026-11-01T06:30:00Z", "1 Nov 01:30:00.000"),
+        ("Australia/Lord_Howe", "2026-04-04T14:59:00Z", "5 Apr 01:59:00.000"),
+        ("Australia/Lord_Howe", "2026-04-04T15:00:00Z", "5 Apr 01:30:00.000"),
+    ],
+)
+def test_times_are_those_of_the_reader_also_when_clocks_are_changed(
+    zone: str, moment: str, shown: str
+) -> None:
+    with InMemoryPersistence(clock=Clock(lambda: NOW)) as persistence:
+        at = datetime.fromisoformat(moment)
+        persistence.log_agent_run_event(AgentRunEvent("agent", "run", timestamp=at))
+        client = client_of(persistence)
+        client.cookies.set("curio_zone", zone)
+        page = client.get("/events").text
+    iso = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert f'<time class="mono" datetime="{iso}" title="{iso}">{shown}</time>' in page
 
 
 # --- the stream ------------------------------------------------------------------------------

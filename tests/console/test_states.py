@@ -128,7 +128,7 @@ def check_problem(path: str, error: Exception, said: str) -> None:
     assert said in words(answer.text)
     assert "/secret/path" not in answer.text
     # A page that waits looks again by itself.
-    assert ("hx-trigger" in answer.text) is not isinstance(error, QueryTimeoutError)
+    assert ("data-retry" in answer.text) is not isinstance(error, QueryTimeoutError)
 
 
 _OLDER = SchemaMismatchError("Old.", found="3", wanted="7", command="curio-persistence migrate")

@@ -30,3 +30,11 @@ document.addEventListener("formdata", (event) => {
 document.getElementById("zones")?.append(
   ...Intl.supportedValuesOf("timeZone").map((zone) => new Option(zone, zone)),
 );
+
+// A page without its database is loaded anew as soon as that answers.
+if (document.querySelector("[data-retry]")) {
+  setInterval(async () => {
+    const answer = await fetch(location.href, { method: "HEAD" }).catch(() => ({ ok: false }));
+    if (answer.ok) location.reload();
+  }, 2000);
+}
