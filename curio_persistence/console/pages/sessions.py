@@ -11,7 +11,12 @@ from starlette.routing import BaseRoute
 
 from curio_persistence.capabilities.sessions import Session
 from curio_persistence.console.filters import Filters
-from curio_persistence.console.pages.session_steps import helpers
+from curio_persistence.console.pages.session_steps import (
+    StepRows,
+    href_in_run,
+    icon_of,
+    name_of,
+)
 from curio_persistence.console.panes import RENDERER
 from curio_persistence.console.paths import decoded_id
 from curio_persistence.console.site import Site
@@ -23,7 +28,7 @@ from curio_persistence.views.steps import RecordRef
 from curio_persistence.views.timelines import folded
 
 _ROWS = 50
-_EXCHANGES = 50
+_EXCHANGES = 30
 _STEPS = 100
 _AROUND = 12
 """Steps that a replay shows before and after the one that it is at."""
@@ -77,7 +82,6 @@ def _session(site: Site, request: Request) -> Response:
         view=view,
         has_chain=has_chain,
         said=(_SHORT if view == "conversation" else RENDERER).part,
-        **helpers(site.paths),
         **context,
     )
 
@@ -115,8 +119,7 @@ def _timeline(site: Site, request: Request, session: Session) -> dict[str, Any]:
     )
     ident, cursor = session.session_id, page.next_cursor
     return {
-        "entries": folded(page),
-        "marks": _marks(site, session),
+        "rows": StepRows(site.paths, session, _marks(site, session)).of(folded(page)),
         "following": site.paths.session(ident, view="timeline", cursor=cursor) if cursor else None,
         "first": site.paths.session(ident, view="timeline") if _cursor(request) else None,
     }
@@ -127,10 +130,17 @@ def _replay(site: Site, request: Request, session: Session) -> dict[str, Any]:
     moment = site.persistence.sessions.moment(
         session.session_id, None if not at else _ref(at), around=_AROUND
     )
-    seq = None if moment is None else moment.seq
+    if moment is None:
+        return {"moment": None}
+    entry, seq = moment.entry, moment.seq
+    marks = _marks(site, session, seq)
+    rows = StepRows(site.paths, session, marks, replayed=True, current=str(moment.ref))
     return {
         "moment": moment,
-        "marks": _marks(site, session, seq),
+        "rows": rows.of(moment.around),
+        "icon": icon_of(entry),
+        "name": name_of(entry),
+        "href": href_in_run(site.paths, entry),
         "log": _NO_LOG if seq is None else _known_by_log(site, session.session_id, seq),
     }
 
