@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -75,6 +76,35 @@ def test_the_command_ends_within_three_seconds(program: Program) -> None:
         _, said = process.communicate(timeout=30)
     assert time.monotonic() - began < 3
     assert (process.returncode, said) == (0, "Stopped.\n")
+
+
+@pytest.mark.slow
+def test_open_streams_do_not_keep_the_console(program: Program) -> None:
+    with SQLitePersistence(program.folder / "x.db") as persistence:
+        persistence.create_agent_run(AgentRun("agent", "run"))
+    options = ("--port", "0", "--json", "--no-token", "--db-path", "x.db")
+    with program.start("console", *options) as process, ExitStack() as stack:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        for path in ("events/stream", "api/v1/stream"):
+            stream = stack.enter_context(urlopen(f"{url}{path}"))
+            assert stream.readline()  # It is open.
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert time.monotonic() - began < 3
+    assert (process.returncode, said) == (0, "Stopped.\n")
+
+
+def test_without_the_extra_the_command_is_one_sentence(program: Program) -> None:
+    code, out, said = program.shell(
+        "python -c \"import sys; sys.modules['jinja2'] = None; "
+        "from curio_persistence.cli import main; sys.exit(main(['console']))\""
+    )
+    assert (code, out) == (1, "")
+    assert said == (
+        "curio-persistence: The console needs jinja2: pip install 'curio-persistence[console]'\n"
+    )
 
 
 @pytest.mark.parametrize("base_path", ["curio", "/a/b", "/curio/"])

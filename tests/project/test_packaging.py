@@ -133,6 +133,42 @@ def test_the_wheel_contains_the_types_and_the_sql_and_no_tests(
     }
 
 
+OPEN_THE_CONSOLE = """
+import re, sys
+sys.path.insert(0, sys.argv[1])
+import curio_persistence
+from starlette.testclient import TestClient
+
+assert ".whl" in curio_persistence.__file__, curio_persistence.__file__
+app = curio_persistence.create_app(curio_persistence.InMemoryPersistence())
+client = TestClient(app, base_url="http://127.0.0.1")
+page = client.get("/runs")
+assert page.status_code == 200, page.text
+for url in re.findall(r'(/static/[^"#]+)', page.text):
+    assert client.get(url).status_code == 200, url
+"""
+
+
+@pytest.mark.thorough
+def test_the_wheel_contains_the_console_with_its_licences(distributions: Distributions) -> None:
+    folder = ROOT / "curio_persistence" / "console"
+    wanted = [*(folder / "static").rglob("*.*"), *(folder / "templates").rglob("*.html")]
+    with zipfile.ZipFile(distributions.wheel) as wheel:
+        sizes = {each.filename: each.compress_size for each in wheel.infolist()}
+    names = {path.relative_to(ROOT).as_posix() for path in wanted}
+    assert names <= sizes.keys()
+    assert sum(name.endswith("-LICENSE.txt") for name in names) == 4
+    assert sum(sizes[name] for name in names) <= 200_000
+
+
+@pytest.mark.thorough
+def test_the_console_runs_from_the_wheel_as_it_is(
+    environment: Environment, distributions: Distributions
+) -> None:
+    """Its templates and files are read by what imports it, not by paths of files."""
+    call(sys.executable, "-c", OPEN_THE_CONSOLE, distributions.wheel, cwd=environment.elsewhere)
+
+
 @pytest.mark.thorough
 def test_the_command_has_a_short_name_too(distributions: Distributions) -> None:
     with zipfile.ZipFile(distributions.wheel) as wheel:
