@@ -13,16 +13,8 @@ from curio_persistence.cli.terminal.output import BOLD, CYAN, DIM, GREEN, RED, O
 from curio_persistence.cli.terminal.tables import Cell, cell
 from curio_persistence.cli.terminal.text import cells, lines, shortened
 from curio_persistence.views.histories import History
-from curio_persistence.views.steps import (
-    MODEL,
-    RUN,
-    SPAN,
-    TOOL,
-    Branch,
-    Step,
-    steps_of,
-    tree_of,
-)
+from curio_persistence.views.steps import Branch, Step, steps_of, tree_of
+from curio_persistence.views.telling import MODEL, RUN, SPAN, TOOL
 from curio_persistence.views.values import compact
 from curio_persistence.views.wording import money, span
 

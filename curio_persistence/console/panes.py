@@ -13,7 +13,8 @@ from curio_persistence.console.render.outline import icon_of, kind_of
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.views.html.text import Html
 from curio_persistence.views.html.values import ON_A_PAGE, Renderer, raw_text, size_of
-from curio_persistence.views.steps import MODEL, Record, Step, step_of
+from curio_persistence.views.steps import Record, Step, step_of
+from curio_persistence.views.telling import MODEL
 from curio_persistence.views.values import parsed, without_nothing
 from curio_persistence.views.wording import money, number, price, span
 

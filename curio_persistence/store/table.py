@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import fields, make_dataclass
 from functools import lru_cache
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError
@@ -131,6 +132,7 @@ class Table(Generic[M]):
     the order of its rows; `ages_by` is the column of their age; `lookups` are the columns that rows
     are usually selected by; `required` are given by the caller, and `stored_times` are the
     other times that every stored row has; `ddl` is the file of `schema/<dialect>/` that makes it.
+    With `has_markers`, markers may stand for long texts of rows that have a `content_scope`.
     `always` are the columns that every row binds, which an original Curio has too. `makes` are the
     rows of other tables that a row makes. `recomputed` are the columns that may be computed anew
     where the last of them is set or the first is not, so that they do not tell rows apart there.
@@ -138,6 +140,8 @@ class Table(Generic[M]):
 
     of_model: ClassVar[dict[type, Table[Any]]] = {}
     """The tables by their models."""
+    beginnings: Mapping[str, int] = MappingProxyType({})
+    """The columns of which a beginning is enough, and how many characters of each; see `part`."""
 
     def __init__(
         self,
@@ -181,6 +185,7 @@ class Table(Generic[M]):
         ]
         self._columns = {column.name: column for column in (*columns, *internal)}
         self.stored_names = frozenset(self._columns)
+        self.has_markers = "content_scope" in self._columns
         self.extracted = self.encoded_by(codecs.encode_label)
         self._written = [column for column in columns if column.name != "id"]
         self.always = tuple(c.name for c in self._written if not c.optional)
@@ -193,14 +198,15 @@ class Table(Generic[M]):
     def __repr__(self) -> str:
         return f"<Table {self.name}>"
 
-    def part(self, *names: str) -> Table[Any]:
+    def part(self, *names: str, beginnings: Mapping[str, int] | None = None) -> Table[Any]:
         """Return this table with only some of its columns, for reading.
 
-        They have `id`, and the columns of filters and orders.
+        They have `id`, and the columns of filters and orders. Of those in `beginnings` a store need
+        only return the first so many characters.
         """
         model = make_dataclass(f"{self.model.__name__}Part", names)
         columns = [self._columns[name] for name in names]
-        return Table(
+        part: Table[Any] = Table(
             self.name,
             model,
             columns,
@@ -209,6 +215,9 @@ class Table(Generic[M]):
             lookups=self.lookups,
             ddl=self.ddl,
         )
+        part.beginnings = beginnings or {}
+        part.has_markers = self.has_markers
+        return part
 
     def encoded_by(self, encode: Encoder) -> tuple[str, ...]:
         """Return the names of the columns with this encoder."""

@@ -73,6 +73,18 @@ class ReadingPromises:
         found = {part: run_ids_of(store, Filter("objective", "has text", part)) for part in _PARTS}
         assert found == _PARTS
 
+    def test_of_a_part_of_a_table_a_beginning_may_be_enough(self, store: Store) -> None:
+        texts = ("", "é", "é🙂東京x", "\ud800\0" * 4, "x" * 9_000)
+        for number, text in enumerate(texts):
+            store.insert(USAGE, usage_row(response_content=text, input_tokens=number))
+        names = ("input_tokens", "response_content", "id")
+        whole = store.select(USAGE.part(*names))
+        part = store.select(USAGE.part(*names, beginnings={"response_content": 3}))
+        assert [*part[0]] == [0, 1, 2, 3, 4]
+        for beginning, text in zip(part[1], whole[1], strict=True):
+            assert text.startswith(beginning)
+            assert len(beginning) >= min(len(text), 3)
+
     def test_a_value_may_be_one_of_several(self, store: Store) -> None:
         for run_id, session, iterations in ("a", "s", 2**63 - 1), ("b", None, 0), ("c", "t", -5):
             store.insert(RUNS, run_row(run_id, session_id=session, total_iterations=iterations))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
-from curio_persistence.models import AgentRunEvent
 from curio_persistence.store.base import Store
-from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Order, Where
+from curio_persistence.store.query import Position
+from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS
-from curio_persistence.views.steps import BEGINS, ENDS, KINDS, closed, step_of, time_of
+from curio_persistence.views.brief import EVENT_LINES, EVENT_WORDS, EventRow
+from curio_persistence.views.telling import BEGINS, ENDS, KINDS, told_by
+from curio_persistence.views.values import parsed
 
 _BEGIN, _END = Filter("event_type", "in", BEGINS), Filter("event_type", "in", ENDS)
+_EITHER = Filter("event_type", "in", (*BEGINS, *ENDS))
 _UNNAMED = Filter("span_id", "is null")
-_IN_TIME = (Order("timestamp"), Order("id"))
 
-Place = tuple[str, int]
-"""The place of an event among those of its run."""
 Key = tuple[str, str | None]
+"""The kind of a tool call or span, and its span_id."""
 
 
 class Pairs:
@@ -33,113 +36,127 @@ class Pairs:
         self._store = store
         self._of_run: Where = (Filter("run_id", "=", run_id),)
 
-    def ends(self, events: Iterable[AgentRunEvent]) -> Mapping[int, AgentRunEvent]:
-        """Return the ends of those events that are begins, by the ids of these.
+    def ends(self, rows: Iterable[EventRow]) -> Mapping[int, EventRow]:
+        """Return the ends of those rows that are begins, by the ids of these.
 
-        The events are some neighbours, in the order of time: their ends are mostly among them.
+        The rows are neighbours, in the order of time: their ends are mostly among them.
         """
-        found: dict[int, AgentRunEvent] = {}
-        waiting: dict[Key, list[AgentRunEvent]] = {}
-        for event in events:
-            if event.event_type in BEGINS and event.span_id is None:
-                if end := self._unnamed.get(_id(event)):
-                    found[_id(event)] = end
-            elif event.event_type in BEGINS:
-                waiting.setdefault(_key(event), []).append(event)
-            elif event.event_type in ENDS:
-                _end(event, waiting, found)
-        for event in self._later_ends(waiting):
-            _end(event, waiting, found)
+        found: dict[int, EventRow] = {}
+        waiting: dict[Key, list[EventRow]] = {}
+        for row in rows:
+            if row.event_type in BEGINS and row.span_id is None:
+                if row.id in self._unnamed:
+                    found[row.id] = self._unnamed[row.id]
+            elif row.event_type in BEGINS:
+                waiting.setdefault(_key(row), []).append(row)
+            elif waiting and row.event_type in ENDS:
+                found |= {begun.id: row for begun in waiting.pop(_key(row), ())}
+        if waiting:
+            found |= self._later_ends(waiting)
         return found
 
-    def _later_ends(self, waiting: Mapping[Key, list[AgentRunEvent]]) -> Sequence[AgentRunEvent]:
-        if not waiting:
-            return ()
-        first = min(place_of(event) for events in waiting.values() for event in events)
-        spans = Filter("span_id", "in", tuple({span for _, span in waiting}))
-        return self._read((*self._of_run, spans, _END), after=first)
+    def _later_ends(self, waiting: dict[Key, list[EventRow]]) -> dict[int, EventRow]:
+        """Return the ends of begins of which none is among their neighbours."""
+        found: dict[int, EventRow] = {}
+        first = min(begun[:2] for each in waiting.values() for begun in each)
+        for row in self._search(_END, waiting, first, newest_first=False):
+            begun = waiting.pop(_key(row), [])
+            found |= {each.id: row for each in begun if each[:2] < row[:2]}
+            if left := [each for each in begun if each[:2] > row[:2]]:
+                waiting[_key(row)] = left
+            if not waiting:
+                break
+        return found
 
-    def ended(self, events: Iterable[AgentRunEvent]) -> set[int]:
-        """Return the ids of those events that end what began before them."""
-        ends = [event for event in events if event.event_type in ENDS]
-        begins = self._begins({event.span_id for event in ends})
-        return {
-            _id(event)
-            for event in ends
-            if (
-                _id(event) in self._ended
-                if event.span_id is None
-                else _key(event) in begins and begins[_key(event)] < place_of(event)
-            )
-        }
+    def ended(self, rows: Sequence[EventRow]) -> set[int]:
+        """Return the ids of those rows that end what began before them."""
+        begun: set[Key] = set()
+        found: set[int] = set()
+        without: dict[Key, list[int]] = {}
+        for row in rows:
+            if row.event_type in BEGINS:
+                begun.add(_key(row))
+            elif row.event_type in ENDS and row.span_id is None:
+                found |= {row.id} & self._ended
+            elif row.event_type in ENDS and _key(row) in begun:
+                found.add(row.id)
+            elif row.event_type in ENDS:
+                without.setdefault(_key(row), []).append(row.id)
+        if without:
+            for row in self._search(_BEGIN, without, rows[0][:2], newest_first=True):
+                found.update(without.pop(_key(row), ()))
+                if not without:
+                    break
+        return found
 
-    def begin_of(self, event: AgentRunEvent) -> AgentRunEvent:
-        """Return the last begin that an event ends, or the event itself."""
-        if event.event_type not in ENDS:
-            return event
-        if event.span_id is None:
-            begun = [ident for ident, end in self._unnamed.items() if end.id == event.id]
-            where: Where = (Filter("id", "in", tuple(begun)),)
-        else:
-            where = (*self._of_run, Filter("span_id", "=", event.span_id), _BEGIN)
-        before = [
-            each
-            for each in self._read(where)
-            if _key(each) == _key(event) and place_of(each) < place_of(event)
-        ]
-        return before[-1] if before else event
+    def place_of(self, row: EventRow) -> tuple[str, int]:
+        """Return the time and id of the begin that an event ends, or its own."""
+        if row.event_type in ENDS and row.span_id is None:
+            begins = {end.id: ident for ident, end in self._unnamed.items()}
+            where = (Filter("id", "=", begins.get(row.id, row.id)),)
+            return next(iter(self._read(EVENT_LINES, where)))[:2]
+        if row.event_type in ENDS:
+            for begun in self._search(_BEGIN, {_key(row): []}, row[:2], newest_first=True):
+                if _key(begun) == _key(row):
+                    return begun[:2]
+        return row[:2]
 
-    def _begins(self, spans: set[str | None]) -> Mapping[Key, Place]:
-        """Return the place of the first begin of each span."""
-        named = tuple(spans - {None})
-        if not named:
-            return {}
-        begun = self._read((*self._of_run, Filter("span_id", "in", named), _BEGIN))
-        return {_key(event): place_of(event) for event in reversed(begun)}
+    def _search(
+        self,
+        types: Filter,
+        sought: Mapping[Key, Any],
+        start: tuple[str, int],
+        *,
+        newest_first: bool,
+    ) -> Iterator[EventRow]:
+        """Yield begins or ends with the span_ids that are sought, from a place on.
+
+        As many are read at once as are sought: they are near, if they are there.
+        """
+        where = (*self._of_run, types, Filter("span_id", "in", tuple({each for _, each in sought})))
+        after: Position | None = start
+        size = len(sought)
+        while after is not None:
+            rows = self._read(EVENT_LINES, where, newest_first, after, size)
+            yield from rows
+            after = rows[-1][:2] if len(rows) == size else None
 
     # --- events without a span_id -----------------------------------------------------------------
 
     @cached_property
-    def _unnamed(self) -> Mapping[int, AgentRunEvent]:
+    def _unnamed(self) -> Mapping[int, EventRow]:
         """The ends of all begins without a span_id, by the ids of these."""
         of_run = (*self._of_run, _UNNAMED)
         if not self._store.select_columns(EVENTS, ("id",), (*of_run, _BEGIN), 1):
             return {}
-        events = self._read((*of_run, Filter("event_type", "in", (*BEGINS, *ENDS))))
-        return {
-            _id(step.begun): step.record
-            for step in closed(map(step_of, events))
-            if isinstance(step.begun, AgentRunEvent) and isinstance(step.record, AgentRunEvent)
-        }
+        open_ones: dict[tuple[str, str], list[int]] = {}
+        found: dict[int, EventRow] = {}
+        for row in self._read(EVENT_WORDS, (*of_run, _EITHER)):
+            told = told_by(row.event_type, parsed(row.data), row.message)
+            args = json.dumps(told.parts.get("args"), sort_keys=True)
+            of_same = open_ones.setdefault((told.name, args), [])
+            if row.event_type in BEGINS:
+                of_same.append(row.id)
+            elif of_same:
+                found[of_same.pop()] = row
+        return found
 
     @cached_property
     def _ended(self) -> set[int]:
-        return {_id(end) for end in self._unnamed.values()}
+        return {end.id for end in self._unnamed.values()}
 
-    def _read(self, where: Where, after: Place | None = None) -> Sequence[AgentRunEvent]:
-        return EVENTS.decode(self._store.select(EVENTS, where, order=_IN_TIME, after=after))
-
-
-def place_of(event: AgentRunEvent) -> Place:
-    """Return the place of an event among those of its run."""
-    return encode_time(time_of(event)), _id(event)
-
-
-def _id(event: AgentRunEvent | None) -> int:
-    assert event is not None
-    assert event.id is not None, "what was read has its id"
-    return event.id
+    def _read(
+        self,
+        table: Table[Any],
+        where: Where,
+        newest_first: bool = False,
+        after: Position | None = None,
+        limit: int | None = None,
+    ) -> list[EventRow]:
+        order = (Order("timestamp", newest_first), Order("id", newest_first))
+        columns = self._store.select(table, where, order=order, after=after, limit=limit)
+        return list(map(EventRow._make, zip(*columns, strict=True)))
 
 
-def _key(event: AgentRunEvent) -> Key:
-    return KINDS[event.event_type], event.span_id
-
-
-def _end(
-    end: AgentRunEvent,
-    waiting: dict[Key, list[AgentRunEvent]],
-    found: dict[int, AgentRunEvent],
-) -> None:
-    """Note an end for all begins that wait for it."""
-    for begun in waiting.pop(_key(end), ()):
-        found[_id(begun)] = end
+def _key(row: EventRow) -> Key:
+    return KINDS[row.event_type], row.span_id

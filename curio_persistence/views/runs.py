@@ -18,9 +18,11 @@ from curio_persistence.models import AgentRun, Level
 from curio_persistence.redaction import Redaction
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import checked_count
+from curio_persistence.tables import RUNS
 from curio_persistence.views.brief import BriefStep
 from curio_persistence.views.histories import DEEPEST, History, HistoryOptions, Reader
-from curio_persistence.views.step_pages import StepFilters, StepPage, StepPages, ref_from
+from curio_persistence.views.step_filters import StepFilters
+from curio_persistence.views.step_pages import StepPage, StepPages, ref_from
 from curio_persistence.views.steps import LEVELS, Branch, RecordRef, Step, outline_of
 
 if TYPE_CHECKING:
@@ -117,8 +119,10 @@ class RunViews(Runs):
         filters = StepFilters.of(only, min_level, failed, text)
         limit = None if limit is None else checked_count("limit", limit)
         ref = None if around is None else ref_from(around)
-        pages = StepPages(self._store, self._stored(run_id), filters, brief=brief)
-        return pages.page(limit, cursor, ref)
+        where = RUNS.where(run_id=checked_run_id(run_id))
+        if not self._store.select_columns(RUNS, ("id",), where):
+            self._stored(run_id)  # Raises the error.
+        return StepPages(self._store, run_id, filters, brief=brief).page(limit, cursor, ref)
 
     def outline(self, run_id: str) -> Branch:
         """Return a run as a tree: child runs, spans, tools and model calls, in brief.

@@ -1,127 +1,136 @@
-"""The steps of one run, read a slice at a time: neighbouring events, model calls and child runs."""
+"""The steps of one run by time: its events, model calls and child runs, some hundred at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from heapq import merge
+from typing import Any, TypeVar
 
-from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.models import AgentRun
 from curio_persistence.store.base import Store
-from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Order
 from curio_persistence.store.query import Position
 from curio_persistence.store.table import Table
-from curio_persistence.tables import EVENTS, RUNS, USAGE
+from curio_persistence.tables import EVENTS, RUNS
+from curio_persistence.views.brief import (
+    CALL_LINES,
+    CALL_WORDS,
+    EVENT_LINES,
+    EVENT_WORDS,
+    RUN_LINES,
+    CallRow,
+    EventRow,
+    Found,
+    RunRow,
+    call_line,
+    event_line,
+    lacks_its_error,
+    run_line,
+)
 from curio_persistence.views.histories import History
 from curio_persistence.views.pairs import Pairs
-from curio_persistence.views.steps import (
-    Step,
-    begin_of,
-    ended,
-    is_said_by_the_run,
-    ref_of,
-    step_of,
-    step_of_run,
-    time_of,
-)
+from curio_persistence.views.step_filters import StepFilters
+from curio_persistence.views.steps import ENDS_OF_RUNS, is_said_by_the_run, step_of
 
+EVENT, CHILD, CALL = "event", "run", "usage"
+"""The kinds of records; in the order of these words those of one moment stand."""
 _AT_ONCE = 250
-"""The events, and the model calls, of a slice at most."""
 _LAST_ID = 2**63 - 1
 
-Record = AgentRunEvent | AgentLLMUsage | AgentRun
+Row = TypeVar("Row", EventRow, CallRow)
 
 
 class Slices:
-    """The steps of one run."""
+    """The steps of one run, which is `depth` runs below another.
 
-    def __init__(self, store: Store, run: AgentRun) -> None:
+    Most that do not pass the filters are left out; child runs never are.
+    """
+
+    def __init__(self, store: Store, run_id: str, depth: int, filters: StepFilters) -> None:
         self._store = store
-        self._run = run
-        self._pairs = Pairs(store, run.run_id)
+        self._run_id = run_id
+        self._depth = depth
+        self._filters = filters
+        self._pairs = Pairs(store, run_id)
 
-    def steps(
-        self, start: Position | None, *, newest_first: bool
-    ) -> Iterator[tuple[Position, Step]]:
+    def steps(self, start: Position | None, *, newest_first: bool) -> Iterator[Found]:
         """Yield the steps on one side of a position, the nearest first; without one, all."""
-        while True:
-            events = self._read(EVENTS, start, newest_first)
-            calls = self._read(USAGE, start, newest_first)
-            ends = [position_of(some[-1]) for some in (events, calls) if len(some) == _AT_ONCE]
-            # What lies behind the end of one kind may come after what was not read of it.
-            end = (max if newest_first else min)(ends, default=None)
-            records = [*events, *calls, *self._children_behind(start, newest_first)]
-            yield from self._steps_of(records, events, end, newest_first)
-            if end is None:
-                return
-            start = end
+        kinds = (self._events, self._calls, self._children)
+        # Positions differ, so that nothing else is compared.
+        return merge(*(kind(start, newest_first) for kind in kinds), reverse=newest_first)
 
-    def _read(self, table: Table[Any], start: Position | None, newest_first: bool) -> list[Any]:
-        order = (Order(table.ages_by, newest_first), Order("id", newest_first))
-        where = (Filter("run_id", "=", self._run.run_id),)
-        after = None if start is None else _behind(start, _KINDS[table.model])
-        return table.decode(
-            self._store.select(table, where, order=order, after=after, limit=_AT_ONCE)
-        )
+    def _events(self, start: Position | None, newest_first: bool) -> Iterator[Found]:
+        table = EVENT_WORDS if self._filters.text else EVENT_LINES
+        for rows in self._read(EventRow, table, _behind(start, EVENT), newest_first):
+            in_time = rows[::-1] if newest_first else rows
+            ends, ended = self._pairs.ends(in_time), self._pairs.ended(in_time)
+            for row in rows:
+                end = ends.get(row.id)
+                if row.id in ended or not self._filters.may_admit_event(end or row):
+                    continue
+                if not self._is_said_by_the_run(row):
+                    yield self._event(row, end)
 
-    def _children_behind(self, start: Position | None, newest_first: bool) -> Iterable[AgentRun]:
-        if start is None:
-            return self._children
-        return [child for child in self._children if _is_behind(child, start, newest_first)]
+    def _event(self, begun: EventRow, end: EventRow | None) -> Found:
+        last = end or begun
+        if lacks_its_error(last):
+            where = (Filter("id", "=", last.id),)
+            [last] = map(EventRow._make, zip(*self._store.select(EVENT_WORDS, where), strict=True))
+            begun, end = (begun, last) if end else (last, None)
+        line = event_line(begun, end, self._run_id, self._depth)
+        return Found((begun.timestamp, EVENT, begun.id), line, (begun, end) if end else (begun,))
+
+    def _calls(self, start: Position | None, newest_first: bool) -> Iterator[Found]:
+        table = CALL_WORDS if self._filters.text else CALL_LINES
+        for rows in self._read(CallRow, table, _behind(start, CALL), newest_first):
+            for row in filter(self._filters.may_admit_call, rows):
+                line = call_line(row, self._run_id, self._depth)
+                yield Found((row.created_at, CALL, row.id), line, (row,))
+
+    def _children(self, start: Position | None, newest_first: bool) -> Iterator[Found]:
+        for position, row in reversed(self._child_runs) if newest_first else self._child_runs:
+            if start is None or (position < start if newest_first else position > start):
+                yield Found(position, run_line(row, self._run_id, self._depth), (row,))
 
     @cached_property
-    def _children(self) -> Sequence[AgentRun]:
-        where = (Filter("parent_run_id", "=", self._run.run_id),)
-        return RUNS.decode(self._store.select(RUNS, where))
+    def _child_runs(self) -> list[tuple[Position, RunRow]]:
+        where = (Filter("parent_run_id", "=", self._run_id),)
+        rows = map(RunRow._make, zip(*self._store.select(RUN_LINES, where), strict=True))
+        return sorted(((row.begin, CHILD, row.id), row) for row in rows)
 
-    def _steps_of(
-        self,
-        records: list[Record],
-        events: list[AgentRunEvent],
-        end: Position | None,
-        newest_first: bool,
-    ) -> Iterator[tuple[Position, Step]]:
-        """Yield the steps among some records, up to an end."""
-        in_time = events[::-1] if newest_first else events
-        ends, ended_here = self._pairs.ends(in_time), self._pairs.ended(in_time)
-        for position, record in sorted(
-            ((position_of(record), record) for record in records),
-            key=lambda each: each[0],
-            reverse=newest_first,
-        ):
-            if end is not None and (position < end if newest_first else position > end):
+    def _read(
+        self, kind: type[Row], table: Table[Any], after: Position | None, newest_first: bool
+    ) -> Iterator[list[Row]]:
+        """Yield rows, which begin with their time and id, in lists."""
+        time = kind._fields[0]
+        order = (Order(time, newest_first), Order("id", newest_first))
+        where = (Filter("run_id", "=", self._run_id),)
+        while True:
+            columns = self._store.select(table, where, order=order, after=after, limit=_AT_ONCE)
+            rows = list(map(kind._make, zip(*columns, strict=True)))
+            yield rows
+            if len(rows) < _AT_ONCE:
                 return
-            if isinstance(record, AgentRun):
-                yield position, step_of_run(History(record))
-            elif isinstance(record, AgentLLMUsage):
-                yield position, step_of(record)
-            elif record.id not in ended_here:
-                step = step_of(record)
-                if closing := ends.get(record.id or 0):
-                    step = ended(step, step_of(closing))
-                if not is_said_by_the_run(step, History(self._run)):
-                    yield position, step
+            after = rows[-1][:2]
+
+    # --- what the run says itself -----------------------------------------------------------------
+
+    def _is_said_by_the_run(self, row: EventRow) -> bool:
+        if row.event_type not in ENDS_OF_RUNS:
+            return False
+        event = EVENTS.decode(self._store.select(EVENTS, (Filter("id", "=", row.id),)))
+        return any(is_said_by_the_run(step_of(each), History(self._run)) for each in event)
+
+    @cached_property
+    def _run(self) -> AgentRun:
+        where = (Filter("run_id", "=", self._run_id),)
+        return next(iter(RUNS.decode(self._store.select(RUNS, where, limit=1))))
 
 
-_KINDS: dict[type, str] = {AgentRunEvent: "event", AgentRun: "run", AgentLLMUsage: "usage"}
-"""The kinds of records; in the order of these words those of one moment stand."""
-CHILD = _KINDS[AgentRun]
-
-
-def position_of(record: Record) -> Position:
-    """Return the position of a record among those of its run; of a child run, in its parent."""
-    at = begin_of(record) if isinstance(record, AgentRun) else time_of(record)
-    ref = ref_of(record)
-    return encode_time(at), ref.kind, ref.id
-
-
-def _behind(start: Position, kind: str) -> Position:
-    """Return the position behind which the records of a kind follow."""
+def _behind(start: Position | None, kind: str) -> Position | None:
+    """Return the time and id behind which the records of a kind follow a position."""
+    if start is None:
+        return None
     at, last, ident = start
     return at, ident if kind == last else _LAST_ID if kind < str(last) else 0
-
-
-def _is_behind(child: AgentRun, start: Position, newest_first: bool) -> bool:
-    position = position_of(child)
-    return position < start if newest_first else position > start

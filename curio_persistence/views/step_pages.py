@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.models import AgentRun
 from curio_persistence.store.base import Store
 from curio_persistence.store.cursors import Cursors
 from curio_persistence.store.filters import Filter, Order
 from curio_persistence.tables import RUNS
-from curio_persistence.tables.events import TOOL_EVENTS
-from curio_persistence.views.brief import BriefStep, brief_step
-from curio_persistence.views.steps import (
-    LEVELS,
-    MODEL,
-    RUN,
-    SPAN,
-    TOOL,
-    RecordRef,
-    Step,
-    severity,
-)
-from curio_persistence.views.values import compact
+from curio_persistence.views.brief import BriefStep
+from curio_persistence.views.step_filters import StepFilters
+from curio_persistence.views.steps import RecordRef, Step
 from curio_persistence.views.walking import Path, Placed, Walk
+from curio_persistence.views.whole import whole_steps
 
 _AFTER, _BEFORE = "after", "before"
 _ORDER = (Order("side"), Order("path"))
 _OF_RECORDS = ("event", "usage", "run")
-_TOOLS = frozenset((TOOL, *TOOL_EVENTS))
-_NO_EVENTS = _TOOLS | {MODEL, RUN, SPAN}
-
 S = TypeVar("S", Step, BriefStep)
 
 
@@ -57,71 +44,6 @@ class StepPage(Generic[S]):
         return len(self.steps)
 
 
-class StepFilters(NamedTuple):
-    """The filters of steps, checked; a step must pass all of them."""
-
-    only: frozenset[str] | None = None
-    min_level: str = LEVELS[0]
-    failed: bool = False
-    text: str = ""
-
-    @classmethod
-    def of(cls, only: Any, min_level: Any, failed: Any, text: Any) -> StepFilters:
-        """Return the filters that a caller gave; raise InvalidValueError for what is none."""
-        min_level = LEVELS[0] if min_level is None else min_level
-        if min_level not in LEVELS:
-            known = ", ".join(LEVELS)
-            raise InvalidValueError(f"min_level is one of {known}.", field="min_level")
-        if text is not None and not isinstance(text, str):
-            raise InvalidValueError(f"text is a text, not {text!r}.", field="text")
-        return cls(_checked_kinds(only), min_level, bool(failed), (text or "").casefold())
-
-    def admits(self, step: Step) -> bool:
-        """Return whether a step passes."""
-        return (
-            (self.only is None or _is_of(step.kind, self.only))
-            and severity(step.level) >= severity(self.min_level)
-            and not (self.failed and step.error is None)
-            and (not self.text or self.text in _all_words(step).casefold())
-        )
-
-    def asked(self) -> tuple[Filter, ...]:
-        """Return the filters as those that cursors are made for."""
-        only = None if self.only is None else tuple(sorted(self.only))
-        given = {**self._asdict(), "only": only}
-        return tuple(Filter(name, "=", value) for name, value in given.items())
-
-
-def _checked_kinds(only: Any) -> frozenset[str] | None:
-    if only is None:
-        return None
-    kinds = [only] if isinstance(only, str) else only
-    if not isinstance(kinds, Collection) or not all(isinstance(kind, str) for kind in kinds):
-        raise InvalidValueError(
-            f'only is "model", "tool", "span", "run", "event", the type of an event, or several '
-            f"of these, not {only!r}.",
-            field="only",
-        )
-    return frozenset(kinds)
-
-
-def is_tool(kind: str) -> bool:
-    """Return whether steps of a kind are calls of tools."""
-    return kind in _TOOLS
-
-
-def _is_of(kind: str, kinds: frozenset[str]) -> bool:
-    return (
-        kind in kinds
-        or (TOOL in kinds and is_tool(kind))
-        or ("event" in kinds and kind not in _NO_EVENTS)
-    )
-
-
-def _all_words(step: Step) -> str:
-    return " ".join((step.name, step.error or "", *map(compact, step.parts.values())))
-
-
 def ref_from(around: Any) -> RecordRef:
     """Return the name of a record that a caller gave, perhaps as text such as `event:7`."""
     if isinstance(around, RecordRef):
@@ -139,10 +61,10 @@ def ref_from(around: Any) -> RecordRef:
 class StepPages:
     """The pages of one run's steps."""
 
-    def __init__(self, store: Store, run: AgentRun, filters: StepFilters, *, brief: bool) -> None:
-        self._walk = Walk(store, run, children=brief)
-        self._filters = filters
-        where = (*RUNS.where(run_id=run.run_id), *filters.asked(), Filter("brief", "=", brief))
+    def __init__(self, store: Store, run_id: str, filters: StepFilters, *, brief: bool) -> None:
+        self._store = store
+        self._walk = Walk(store, run_id, filters, children=brief)
+        where = (*RUNS.where(run_id=run_id), *filters.asked(), Filter("brief", "=", brief))
         self._cursors = Cursors(store, "steps", where, _ORDER)
         self._brief = brief
 
@@ -168,9 +90,8 @@ class StepPages:
         return self._made(page, more=bool(page), earlier=len(found) > len(page))
 
     def _first(self, steps: Iterator[Placed], limit: int | None) -> list[Placed]:
-        """Return the first steps that pass the filters, one more than are shown."""
-        passing = (placed for placed in steps if self._filters.admits(placed.step))
-        return list(islice(passing, None if limit is None else limit + 1))
+        """Return the first steps, one more than are shown."""
+        return list(islice(steps, None if limit is None else limit + 1))
 
     def _start_of(self, around: RecordRef, limit: int | None) -> Path:
         """Return the place behind which the page begins that has a record in its middle."""
@@ -180,16 +101,12 @@ class StepPages:
         return before[half].path if limit is not None and len(before) > half else ()
 
     def _made(self, page: list[Placed], *, more: bool, earlier: bool) -> StepPage[Any]:
+        found = [placed.found for placed in page]
         return StepPage(
-            tuple(map(self._shown, page)),
+            tuple(each.line for each in found) if self._brief else whole_steps(self._store, found),
             self._cursor(_AFTER, page[-1]) if more and page else None,
             self._cursor(_BEFORE, page[0]) if earlier and page else None,
         )
-
-    def _shown(self, placed: Placed) -> Step | BriefStep:
-        if not self._brief:
-            return placed.step
-        return brief_step(placed.step, placed.run.run_id, len(placed.path) - 1)
 
     def _read(self, cursor: str) -> tuple[str, Path]:
         side, path = map(str, self._cursors.read(cursor))

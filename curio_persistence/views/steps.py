@@ -10,11 +10,10 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from curio_persistence.models import METRIC, AgentLLMUsage, AgentRun, AgentRunEvent, Level
-from curio_persistence.tables.events import TOOL_EVENTS, tool_error_in
+from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Level
+from curio_persistence.views.telling import BEGINS, ENDS, MODEL, RUN, SPAN, TOOL, told_by
 from curio_persistence.views.values import (
     compact,
-    is_number,
     milliseconds,
     parsed,
     without_nothing,
@@ -27,13 +26,7 @@ Record = AgentRunEvent | AgentLLMUsage
 
 LEVELS = tuple(level.value for level in Level)
 
-TOOL, MODEL, RUN, SPAN = "tool", "model", "run", "span"
-"""The kinds of steps that are not named as an event's type."""
-
-BEGINS, ENDS = ("tool_call_started", "span_started"), ("tool_call", "span")
-"""The types of the events by which tool calls and spans begin and end."""
 _SPANS = frozenset((*ENDS, *BEGINS))
-KINDS = {"tool_call": TOOL, "tool_call_started": TOOL, "span": SPAN, "span_started": SPAN}
 _TIMED = frozenset((TOOL, MODEL, SPAN, RUN))
 
 _DEEPEST = 100
@@ -43,26 +36,7 @@ _BRIEF = 200
 """Characters that a brief step keeps of each text."""
 
 
-class _Known(NamedTuple):
-    """The fields of a payload that name the step, and those that describe it."""
-
-    name: tuple[str, ...]
-    parts: tuple[str, ...]
-
-
-_KNOWN = {
-    TOOL: _Known(("tool_name",), ("args", "result")),
-    SPAN: _Known(("name",), ("kind", "input", "output")),
-    "mcp.call": _Known(("server", "tool"), ("args", "result", "token_count")),
-    "metric": _Known(("name",), ("value", "unit", "tags")),
-    "log": _Known(("message",), ("logger", "extra")),
-    "delegation": _Known(("target_agent",), ("status", "task_id", "target_run_id")),
-    "artifact": _Known(("name",), ("type", "size_bytes", "mime_type", "checksum", "metadata")),
-    "iteration_started": _Known((), ("iteration",)),
-}
-_UNKNOWN = _Known((), ())
-
-_ENDS_OF_RUNS = ("run_started", "run_completed", "run_error")
+ENDS_OF_RUNS = ("run_started", "run_completed", "run_error")
 _OF_THE_RUN = {
     "objective": "objective",
     "status": "status",
@@ -224,34 +198,24 @@ def step_of(record: Record) -> Step:
 
 
 def _event(event: AgentRunEvent) -> Step:
+    told = told_by(event.event_type, parsed(event.data), event.message)
     is_span = event.event_type in _SPANS
-    payload = parsed(event.data)
-    left = dict(payload) if isinstance(payload, dict) else {}
-    kind = KINDS.get(event.event_type, event.event_type)
-    took_ms = _number(left, "latency_ms", "duration_ms")
-    error = _error(left, event.event_type)
-    cost = _number(left, "cost_usd") if kind == "mcp.call" else None
-    known = _KNOWN.get(kind, _UNKNOWN)
-    name = "/".join(str(left.pop(key)) for key in known.name if left.get(key) is not None)
-    parts = {key: left.pop(key) for key in known.parts if key in left}
-    traceback = left.pop("traceback", None)
     return Step(
         time_of(event),
-        kind,
-        name or event.message or "",
+        told.kind,
+        told.name,
         without_nothing(
             {
-                "message": event.message if name and name != event.message else None,
-                **parts,
-                "data": left or None if isinstance(payload, dict) else payload,
+                "message": event.message if event.message != told.name else None,
+                **told.parts,
                 "artifact_uri": event.artifact_uri,
-                "traceback": traceback,
+                "traceback": told.traceback,
             }
         ),
-        error,
-        _of_a_failure(event.level) if error else event.level,
-        took_ms,
-        cost_usd=None if cost is None else Decimal(str(cost)),
+        told.error,
+        of_a_failure(event.level) if told.error else event.level,
+        told.took_ms,
+        cost_usd=told.cost_usd,
         is_open=event.event_type in BEGINS,
         span_id=event.span_id if is_span else None,
         parent_span_id=event.parent_span_id if is_span else event.span_id,
@@ -354,7 +318,7 @@ def ended(begun: Step, end: Step) -> Step:
 
 def is_said_by_the_run(step: Step, history: History) -> bool:
     """Return whether a step only repeats how the run itself began or ended."""
-    if step.is_hit or step.kind not in _ENDS_OF_RUNS or step.name or step.parts.keys() - {"data"}:
+    if step.is_hit or step.kind not in ENDS_OF_RUNS or step.name or step.parts.keys() - {"data"}:
         return False
     data = step.parts.get("data", {})
     said = {**data, "error": step.error} if isinstance(data, dict) else {"": data}
@@ -364,26 +328,6 @@ def is_said_by_the_run(step: Step, history: History) -> bool:
     )
 
 
-def _number(fields: dict[str, Any], *keys: str) -> float | None:
-    """Take out the first number of these that is there."""
-    key = next((key for key in keys if is_number(fields.get(key))), None)
-    return None if key is None else fields.pop(key)
-
-
-def _error(fields: dict[str, Any], event_type: str) -> str | None:
-    """Take out what went wrong.
-
-    Only of a tool call a number says so: elsewhere it is, say, how far a guess was off.
-    """
-    value = fields.get("error")
-    is_number = not isinstance(value, bool | None) and isinstance(value, int | float)
-    if event_type == METRIC or (is_number and event_type not in TOOL_EVENTS):
-        return None
-    error = tool_error_in(fields)
-    fields.pop("error", None)
-    return error
-
-
-def _of_a_failure(level: str) -> str:
+def of_a_failure(level: str) -> str:
     """At least a warning, as the recorder has it of a failed tool: the agent may have coped."""
     return max(level, Level.WARNING.value, key=severity)

@@ -19,8 +19,6 @@ from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 from curio_persistence.views.histories import History
 from curio_persistence.views.steps import (
-    SPAN,
-    TOOL,
     RecordRef,
     Step,
     begin_of,
@@ -28,6 +26,7 @@ from curio_persistence.views.steps import (
     step_of_run,
     time_of,
 )
+from curio_persistence.views.telling import SPAN, TOOL
 
 _ORDER = (Order("at"), Order("kind"), Order("id"))
 RUN, EVENT, CALL = range(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import isfinite
@@ -19,16 +20,44 @@ def parsed(text: Any) -> Any:
     if not isinstance(text, str):
         return text
     try:
-        value = json.loads(text, parse_constant=str, parse_float=_finite)
+        value = _PARSER.decode(text)
     except (ValueError, RecursionError):
         return text
-    return text if _is_too_deep(value) else value
+    may_be_deep = text.count("{") + text.count("[") > _DEEPEST
+    return text if may_be_deep and _is_too_deep(value) else value
+
+
+def parsed_beginning(text: str) -> Any:
+    """Return what the beginning of JSON text holds: of an object the members that it has.
+
+    The last of them is the beginning of its text.
+    """
+    if not text.startswith("{"):
+        return text
+    members: dict[str, Any] = {}
+    at = 1
+    while (found := _MEMBER.match(text, at)) is not None:
+        key, at = json.loads(found[1]), found.end()
+        try:
+            members[key], at = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            members[key] = text[at:].lstrip('"')
+            break
+    return members or text
+
+
+_DECODER = json.JSONDecoder()
+_MEMBER = re.compile(r'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*')
 
 
 def _finite(text: str) -> float | str:
     """Return a number; its text where that is beyond a float."""
     value = float(text)
     return value if isfinite(value) else text
+
+
+_PARSER = json.JSONDecoder(parse_constant=str, parse_float=_finite)
+_WRITER = json.JSONEncoder(ensure_ascii=False)
 
 
 def _is_too_deep(value: Any) -> bool:
@@ -47,7 +76,7 @@ def _is_too_deep(value: Any) -> bool:
 
 def compact(value: Any) -> str:
     """Return a parsed value on one line: text as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else _WRITER.encode(value)
 
 
 def is_number(value: Any) -> bool:

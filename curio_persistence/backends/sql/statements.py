@@ -134,11 +134,22 @@ class SQLStatements(TransactionalStore):
         microsecond a row. A last column tells for each row whether any of them has a value.
         """
         known = {*_known(query.where), *empty}
-        fetched = [self._reading(name) for name in query.table.names if name not in known]
+        table = query.table
+        fetched = [self._fetched(table, name) for name in table.names if name not in known]
         if empty:
             without = " AND ".join(_is_empty(query.table, name) for name in empty)
             fetched.append(f"CASE WHEN {without} THEN NULL ELSE 1 END")
         return self._ordered_text(", ".join(fetched), query)
+
+    def _fetched(self, table: Table[Any], name: str) -> str:
+        """Return the expression that fetches a column, or its beginning if that is enough."""
+        if (length := table.beginnings.get(name)) is None:
+            return self._reading(name)
+        beginning = f"substr({name}, 1, {length:d})"
+        if not table.has_markers:
+            return beginning
+        # A marker of a long text must be whole.
+        return f"CASE WHEN content_scope IS NULL THEN {beginning} ELSE {name} END"
 
     def _ordered_text(self, what: str, query: Query) -> str:
         table, where, order, after = query
