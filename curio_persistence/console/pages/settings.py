@@ -19,7 +19,8 @@ from curio_persistence.console.security import limits
 from curio_persistence.console.security.roles import ROLES, role_of
 from curio_persistence.console.site import Site, form_of
 from curio_persistence.console.viewer import THEMES
-from curio_persistence.errors import InvalidValueError, NotFoundError
+from curio_persistence.errors import InvalidValueError, NotFoundError, PersistenceError
+from curio_persistence.models import AuditEntry
 from curio_persistence.tables.keys import ApiKey, ConsoleSession, NewApiKey
 
 _ROWS = 100
@@ -177,6 +178,17 @@ def _audit(site: Site, request: Request) -> Response:
         lines=list(page),
         names=_names(site),
         actions=ACTIONS,
+        details=_details,
         newest=filters.link() if filters.cursor else None,
         older=filters.link(cursor=page.next_cursor) if page.next_cursor else None,
     )
+
+
+def _details(line: AuditEntry) -> str:
+    """Return the details of a line as words: `name: CI, role: write`."""
+    try:
+        about = line.get_metadata_dict()
+    except PersistenceError:
+        about = {}
+    told = ", ".join(f"{name}: {value}" for name, value in about.items() if value is not None)
+    return told or str(line.metadata)
