@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from curio_persistence import InMemoryPersistence, Persistence
 from curio_persistence.clock import Clock
+from curio_persistence.console.paths import Paths
 from tests.support.console import client_of, served_console
 from tests.support.console_pages import LISTS, routes
 from tests.support.hostile_history import NOW, SHOWN, TEXTS, pages_of, record_hostile
@@ -159,6 +160,35 @@ def test_pages_show_a_hostile_record_as_text(
     persistence, ids = hostile
     for path in pages_of(persistence, ids[number], routes()):
         check_page(client, path)
+
+
+def test_downloads_are_attachments_that_run_nothing(
+    hostile: tuple[Persistence, list[str]], client: TestClient
+) -> None:
+    ident, paths = hostile[1][1], Paths()
+    for path in (
+        paths.record("runs", ident, "steps", "run", "record"),
+        paths.record("runs", ident, "steps", "run", "part", name="objective"),
+        paths.record("runs", ident, "file", "html"),
+        paths.record("runs", ident, "file", "md"),
+        paths.page("costs.csv"),
+        paths.api("runs", ident, "export"),
+    ):
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        assert answer.headers["content-disposition"].startswith("attachment"), path
+        assert "sandbox" in answer.headers["content-security-policy"], path
+        assert answer.headers["x-content-type-options"] == "nosniff", path
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t"])
+def test_cells_of_a_table_to_download_are_no_formulas(begin: str) -> None:
+    with InMemoryPersistence(clock=Clock(lambda: NOW)) as persistence:
+        record_hostile(persistence, f"{begin}HYPERLINK(1)", 0)
+        lines = client_of(persistence).get("/costs.csv").text.splitlines()
+    cells = [cell for line in lines for cell in line.split(",")]
+    assert not [cell for cell in cells if cell.strip('"').startswith(f"{begin}HYPER")]
+    assert any("HYPERLINK" in cell for cell in cells)
 
 
 @pytest.mark.thorough

@@ -156,6 +156,7 @@ def test_no_route_answers_to_another_host(
             assert "evil" not in answer.text
 
 
+@pytest.mark.slow
 def test_a_team_needs_a_key_on_every_route(team: TestClient, calls: list[Call]) -> None:
     for call in calls:
         if call.name in OPEN or call.route.startswith("/static/"):
@@ -166,6 +167,7 @@ def test_a_team_needs_a_key_on_every_route(team: TestClient, calls: list[Call]) 
             assert answer.status_code == 401 or is_led, (call, headers)
 
 
+@pytest.mark.slow
 def test_one_person_needs_the_token_on_every_route(
     persistence: Persistence, calls: list[Call]
 ) -> None:
@@ -177,6 +179,7 @@ def test_one_person_needs_the_token_on_every_route(
                 assert answer.status_code == 401, (call, headers)
 
 
+@pytest.mark.slow
 def test_pages_of_other_sites_change_nothing(
     persistence: Persistence,
     team: TestClient,
@@ -280,6 +283,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", [*FAILURES, RuntimeError, KeyError])
 def test_errors_tell_no_path_no_sql_and_no_secret(
     failure: type[Exception], calls: list[Call], caplog: pytest.LogCaptureFixture

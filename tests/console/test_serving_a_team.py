@@ -77,6 +77,7 @@ def test_the_command_serves_a_team(tmp_path: Path) -> None:
     assert [line["run_id"] for line in opened] == ["first"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -134,6 +135,7 @@ def test_a_team_has_no_keys_besides_those_of_the_database() -> None:
             serve(persistence, ServerConfig(port=0, keys=("k",)), console=OPTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
