@@ -12,8 +12,10 @@ from starlette.testclient import TestClient
 from curio_persistence import AgentRun, AgentSpan, Persistence
 from curio_persistence.console.pages import traces
 from curio_persistence.console.paths import Paths
+from curio_persistence.interop.otel.receiving import Receiver
 from curio_persistence.trace_ids import trace_id_of
 from tests.support.console import NOW, client_of
+from tests.support.otlp_corpus import spans
 
 ORPHAN = AgentSpan("5" * 32, "6" * 16, "lost", parent_span_id="7" * 16, started_at=NOW)
 
@@ -140,3 +142,13 @@ def test_mistakes_are_explained(traced: Persistence, path: str, status: int, sai
     [run] = traced.query_agent_runs(agent_id="guide")
     page = client_of(traced).get(path.replace("TRACE", trace_id_of(run.run_id)))
     assert (page.status_code, said in page.text) == (status, True)
+
+
+def test_received_spans_name_their_sender(persistence: Persistence) -> None:
+    Receiver(persistence).spans(spans("openinference-openai-agents-nested"))
+    [trace] = persistence.traces.query()
+    page = client_of(persistence).get(Paths().trace(trace.trace_id))
+    assert page.status_code == 200
+    assert "Received by OpenTelemetry" in page.text
+    assert "openinference.instrumentation.openai_agents" in page.text
+    assert page.text.count("<tr data-row") == trace.spans
