@@ -28,7 +28,7 @@ from curio_persistence import (
     serve_console,
 )
 from tests.cli.program import Program
-from tests.support.console import TEAM_URL, bearer
+from tests.support.console import TEAM_URL, bearer, served_console
 
 OPTIONS = ConsoleOptions(team=True, public_url=TEAM_URL)
 
@@ -152,3 +152,21 @@ def test_serve_tells_wrong_options_of_a_team(
     ended = Program(tmp_path)("serve", "--port", "0", *arguments)
     assert ended.code == 2
     assert told in ended.said
+
+
+@pytest.mark.slow
+def test_a_stream_ends_with_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curio_persistence.console.security.streams.LOOKED_UP_EVERY", 0.05)
+    with InMemoryPersistence() as persistence:
+        kept, revoked = (persistence.keys.create(name) for name in ("Ada", "Bob"))
+        with served_console(persistence, team=True, public_url=TEAM_URL) as url:
+            streams = [
+                urlopen(Request(f"{url}/api/v1/stream", headers=bearer(made.secret)), timeout=10)
+                for made in (kept, revoked)
+            ]
+            persistence.keys.revoke(revoked.key.key_id)
+            assert b"first" not in streams[1].read()
+            persistence.create_agent_run(AgentRun("agent", "first"))
+            assert any(b"first" in line for line in streams[0])
+            with pytest.raises(HTTPError, match="401"):
+                urlopen(Request(f"{url}/api/v1/stream", headers=bearer(revoked.secret)))

@@ -50,6 +50,17 @@ def test_a_person_is_led_to_the_login_and_back(persistence: Persistence) -> None
     assert client.get("/runs").status_code == 200
 
 
+@pytest.mark.parametrize("inner", ["/curio/runs", "/runs"])
+def test_a_base_path_is_part_of_each_link(persistence: Persistence, inner: str) -> None:
+    """Whether the proxy strips it or not."""
+    secret = persistence.keys.create("Ada").secret
+    client = team_client(persistence, base_path="/curio")
+    assert client.get(inner).headers["location"] == "/curio/login?next=%2Fruns"
+    back = client.post("/login", data={"key": secret, "next": "/runs"}, headers=SAME_ORIGIN)
+    assert back.headers["location"] == "/curio/runs"
+    assert 'action="/curio/logout"' in client.get(inner).text
+
+
 def test_the_cookie_is_sent_to_this_host_alone(persistence: Persistence) -> None:
     secret = persistence.keys.create("Ada").secret
     cookie = log_in(team_client(persistence), secret).headers["set-cookie"]

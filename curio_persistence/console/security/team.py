@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -12,13 +13,14 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from curio_persistence.console.errors import Problem, is_for_programs, problem_json, problem_of
-from curio_persistence.console.security.limits import KeyLimits
+from curio_persistence.console.security.limits import KeyLimits, kind_of
 from curio_persistence.console.security.proxies import Proxies
 from curio_persistence.console.security.requests import (
     bearer_of,
     is_from_elsewhere,
     is_known_host,
 )
+from curio_persistence.console.security.streams import answer_while
 from curio_persistence.console.site import Site, here, inner_path
 from curio_persistence.errors import ConfigurationError, PersistenceError
 from curio_persistence.persistence import Persistence
@@ -116,9 +118,23 @@ class TeamGate:
             return
         try:
             with self._site.persistence.audit.acting_as(key.key_id, "api key"):
-                await self._app(request.scope, receive, send)
+                await self._answer_within(request, receive, send)
         finally:
             leave()
+
+    async def _answer_within(self, request: Request, receive: Receive, send: Send) -> None:
+        """Answer a request; a stream ends when its key does."""
+        if kind_of(inner_path(request)) != "stream":
+            await self._app(request.scope, receive, send)
+            return
+        is_valid = partial(run_in_threadpool, self._has_key, request)
+        await answer_while(is_valid, self._app, request.scope, receive, send)
+
+    def _has_key(self, request: Request) -> bool:
+        try:
+            return self._key_of(request) is not None
+        except PersistenceError:  # A database that is away tells nothing of keys.
+            return True
 
 
 def _needed(request: Request) -> Role:
