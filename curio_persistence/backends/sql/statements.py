@@ -269,7 +269,8 @@ class SQLStatements(TransactionalStore):
     ) -> str:
         """Return the statement; `window` is one more condition."""
         asked = (self._measuring(table, measure).texts for measure in measures)
-        texts = chain(map(self._grouped_by, group_by), *asked)
+        grouped = self._unordered if self._is_of_a_window(table, where) else self._grouped_by
+        texts = chain(map(grouped, group_by), *asked)
         conditions = self._where_text(where)
         if window:
             conditions += f" {'AND' if conditions else 'WHERE'} {window}"
@@ -280,6 +281,14 @@ class SQLStatements(TransactionalStore):
     def _telling_apart(self, where: Where, group_by: tuple[GroupKey, ...]) -> Sequence[int]:
         """Return the positions of those groups that the database has to look at."""
         return range(len(group_by))
+
+    def _is_of_a_window(self, table: Table[Any], where: Where) -> bool:
+        """Return whether an index by time has the rows, and none is to be read for its groups."""
+        return False
+
+    def _unordered(self, group: GroupKey) -> str:
+        """Return the expression to group by of which no index has the order."""
+        return f"+{self._grouped_by(group)}"
 
     def _grouped_by(self, group: GroupKey) -> str:
         if isinstance(group, Bucket):
