@@ -71,6 +71,8 @@ def pane_of_record(record: Record, raw: str | None = None) -> Pane:
     """Return an event or a model call; the part named `raw` is shown as it was recorded."""
     step = step_of(record)
     parts = {name: value for name, value in step.parts.items() if name not in _IN_HEAD}
+    if "params" in parts:  # They are read after what was said.
+        parts["params"] = parts.pop("params")
     return Pane(
         str(step.ref),
         icon_of(step.kind),

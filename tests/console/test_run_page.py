@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from html import unescape
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
@@ -19,6 +20,7 @@ from curio_persistence import (
     InMemoryPersistence,
     Persistence,
     SQLitePersistence,
+    archive_runs,
 )
 from curio_persistence.clock import Clock
 from curio_persistence.console.paths import Paths
@@ -155,6 +157,12 @@ def test_a_time_on_the_map_leads_to_the_step_there(client: TestClient) -> None:
     assert re.search(r'aria-current="true" data-b="(59|60)\d{4}"', page)
 
 
+def test_the_links_to_copy_are_whole(client: TestClient) -> None:
+    page = unescape(client.get(RUN).text)
+    assert f'data-copy="http://127.0.0.1{RUN}"' in page
+    assert f"'http://127.0.0.1/api/v1{RUN}'" in page
+
+
 def test_a_run_is_saved_as_a_file(client: TestClient) -> None:
     saved = client.get(f"{RUN}/file/json")
     assert saved.headers["content-disposition"] == "attachment; filename*=UTF-8''long-run.json"
@@ -201,6 +209,20 @@ def test_a_run_that_is_not_there_is_told(client: TestClient) -> None:
     assert answer.status_code == 404
     assert "It was deleted or never recorded." in answer.text
     assert client.get("/runs/nobody/steps/run").status_code == 404
+
+
+@pytest.mark.slow
+def test_an_archived_run_is_told_apart_from_one_that_never_was(tmp_path: Path) -> None:
+    moment = [BEGIN]
+    with SQLitePersistence(":memory:", clock=Clock(lambda: moment[0])) as persistence:
+        persistence.create_agent_run(AgentRun("a", "gone", status="completed", finished_at=BEGIN))
+        moment[0] += timedelta(days=100)
+        archive_runs(persistence, tmp_path / "old", older_than="1d", check_clock=False)
+        answer = client_of(persistence).get("/runs/gone")
+    assert answer.status_code == 404
+    assert "This run was archived" in answer.text
+    assert "curio-persistence restore ARCHIVE gone" in answer.text
+    assert str(tmp_path) not in answer.text
 
 
 def test_readers_cannot_delete(client: TestClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
@@ -149,8 +150,14 @@ def _page(
         belongings=None if pane else belongings_of(persistence, run, verify=asked.verify),
         is_left_behind=is_left_behind(persistence, run),
         link=lambda **changed: _link(site, run, asked, **changed),
-        address=str(request.base_url.replace(path="", query="")),
+        address=_address(site, request),
     )
+
+
+def _address(site: Site, request: Request) -> str:
+    """Return the address under which others reach the console: `https://curio.example.com`."""
+    url = urlsplit(site.options.public_url or str(request.base_url))
+    return f"{url.scheme}://{url.netloc}"
 
 
 def _link(site: Site, run: AgentRun, asked: Asked, **changed: str | None) -> str:

@@ -197,6 +197,7 @@
   });
 
   document.addEventListener("click", (event) => {
+    if (!event.target.closest("#menu")) by("menu").open = false;
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     const target = event.target.closest("#steps [data-row], #previous, #next, #play, #fit, #failure");
     if (!target) return;
