@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from curio_persistence import InMemoryPersistence, Persistence, SQLitePersistence
+from curio_persistence import InMemoryPersistence, Persistence
 from curio_persistence.compat.agiwo import (
     AssistantStepCommitted,
     ContentPart,
@@ -60,13 +59,9 @@ EVENTS = [
 ]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def persistence(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Persistence]:
-    is_memory = request.param == "memory"
-    opened: Persistence = (
-        InMemoryPersistence() if is_memory else SQLitePersistence(tmp_path / "roots.db")
-    )
-    with opened:
+@pytest.fixture
+def persistence() -> Iterator[Persistence]:
+    with InMemoryPersistence() as opened:
         yield opened
 
 
