@@ -158,3 +158,17 @@ def test_bars_are_seen_in_forced_colors_and_on_paper(open_page: Open) -> None:
     fill = "piece => getComputedStyle(piece).fill"
     assert page.locator(".column .s1").first.evaluate(fill) == "rgb(91, 91, 214)"
     assert page.locator(".plot").is_visible()
+
+
+def test_the_first_run_turns_the_code_into_an_overview(browser: Any) -> None:
+    with (
+        InMemoryPersistence(clock=Clock(lambda: NOW)) as persistence,
+        served_console(persistence) as url,
+    ):
+        page = browser.new_page()
+        page.goto(url)
+        assert page.locator("pre").count() == 1
+        persistence.create_agent_run(AgentRun("guide", "first", created_at=NOW.replace(minute=1)))
+        page.locator(".tile .value").first.wait_for(timeout=8_000)
+        assert page.locator("#results").get_attribute("hx-trigger") == "every 10s"
+        page.close()

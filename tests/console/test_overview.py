@@ -59,10 +59,20 @@ def test_agents_are_those_of_a_week_and_failing_tools_of_a_day(
     assert f"run_sql {tool['call_count']} {tool['error_count']} 120 ms" in text
 
 
-def test_nothing_recorded_is_told_without_numbers() -> None:
+def test_nothing_recorded_shows_the_code_that_records() -> None:
     with InMemoryPersistence(clock=Clock(lambda: NOW)) as persistence:
+        text = client_of(persistence).get("/").text
+    assert "persistence.record_run(" in text
+    assert 'hx-trigger="every 2s"' in text
+    assert "Running now" not in text
+
+
+def test_a_quiet_day_is_told_without_numbers() -> None:
+    with InMemoryPersistence(clock=Clock(lambda: NOW)) as persistence:
+        persistence.create_agent_run(AgentRun("guide", "old", created_at=NOW - 9 * _DAY))
         text = _texts(client_of(persistence).get("/").text)
     assert "Failed – 0 runs" in text
+    assert "Spent, 24 h – 0 calls · nothing the day before" in text
     assert "No run is running." in text
     assert "No tool has failed." in text
     assert not {"NaN", "None", "$0.00"} & {*text.split()}

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from curio_persistence.console.outcomes import outcome_chart
+from curio_persistence.console.pages.runs import example_url
 from curio_persistence.console.render.charts import histogram
 from curio_persistence.console.site import Site
 from curio_persistence.console.tools import Tool, tools_of
@@ -48,9 +49,12 @@ def _overview(site: Site, request: Request) -> Response:
     now = viewer.now
     counts = persistence.runs.counts(bucket="30m", by="status", since=now - _DAY, until=now)
     left_behind = persistence.runs.stale(older_than=_SILENT, limit=_LOOKED_AT)
+    is_new = not any(count.runs for count in counts) and not persistence.query_agent_runs(limit=1)
     return site.render(
         request,
         "overview.html",
+        is_new=is_new,
+        example_url=example_url(site),
         day=_outcomes(counts),
         before=_outcomes(_counts_before(persistence, now)),
         spent=_spent(persistence, now - _DAY, now, percentiles=True),

@@ -68,7 +68,7 @@ def _runs(site: Site, request: Request) -> Response:
         figures=persistence.runs.totals_of([run.run_id for run in runs]),
         chart=_histogram(site, filters, chosen, window, viewer) if runs else None,
         is_new=not runs and not filters.chosen and not filters.cursor,
-        example_url=_example_url(site),
+        example_url=example_url(site),
         statuses=dict.fromkeys((*_STATUSES, *filters.several("status"))),
         agents=_pickable(persistence.values("agent_id"), filters.get("agent_id")),
         tags=_pickable(persistence.values("tags"), *filters.several("tags")[:1]),
@@ -81,7 +81,7 @@ def _runs(site: Site, request: Request) -> Response:
     )
 
 
-def _example_url(site: Site) -> str:
+def example_url(site: Site) -> str:
     """Return what the code of the first page gives to `connect`."""
     name = database_name(site)
     return f'"sqlite:///{name}"' if name.endswith(".db") else ""
