@@ -46,6 +46,8 @@ class Problem(NamedTuple):
     field: str | None = None
     command: str | None = None
     is_slow: bool = False
+    is_first: bool = False
+    """True where nothing was ever recorded: the page shows how to begin."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -58,7 +60,8 @@ _PROBLEMS: tuple[tuple[type[Exception], Problem], ...] = (
         Problem(
             503,
             "There is no database yet",
-            "It is waited for: this page opens it when an agent has recorded its first run.",
+            "Run this, and the page becomes the list of its runs. It looks every two seconds.",
+            is_first=True,
         ),
     ),
     (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from pathlib import PurePath
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Protocol
@@ -36,6 +37,13 @@ class Opening:
         self._open: Persistence | None = None
         self._failure = PersistenceError()
         self._next_attempt = 0.0
+
+    @property
+    def name(self) -> str:
+        """The name of the file or database, also while it is not there."""
+        if self._config.db_type == "sqlite":
+            return PurePath(self._config.db_path).name
+        return self._config.db_name or self._config.db_type
 
     def __call__(self) -> Persistence:
         """Return the open persistence; raise why it could not be opened a moment ago."""

@@ -72,6 +72,7 @@ class Site:
             options=self.options,
             rail=self.rail,
             database=database_name(self),
+            example_url=example_url(self),
             path=here(request),
             **context,
         )
@@ -147,5 +148,11 @@ def database_name(site: Site) -> str:
     try:
         location = site.persistence.location
     except PersistenceError:
-        return "no database"
+        return getattr(site.source, "name", "no database")
     return location.rstrip("/").rpartition("/")[2].partition("?")[0] or location
+
+
+def example_url(site: Site) -> str:
+    """Return what code that records a first run gives to `connect`."""
+    name = database_name(site)
+    return f'"sqlite:///{name}"' if name.endswith(".db") else ""

@@ -77,6 +77,19 @@ def test_a_database_without_runs_shows_the_code_that_records_one() -> None:
         assert ids_on(client.get("/runs").text) == ["first"]
 
 
+def test_each_run_comes_once_while_others_are_recorded() -> None:
+    with InMemoryPersistence() as persistence:
+        for number in range(120):
+            persistence.create_agent_run(AgentRun("agent", f"old-{number}"))
+        client, link, found = client_of(persistence), "/runs", list[str]()
+        while link:
+            persistence.create_agent_run(AgentRun("agent", f"new-{len(found)}"))
+            page = client.get(link).text
+            found += ids_on(page)
+            link = next(iter(re.findall(r'href="(/runs\?cursor=[^"]+)"', page)), "")
+    assert found == ["new-0", *(f"old-{number}" for number in range(119, -1, -1))]
+
+
 def test_two_ticked_runs_are_compared(console: TestClient) -> None:
     answer = console.get("/picked?pick=run-1&pick=a%2Fb", follow_redirects=False)
     assert answer.headers["location"] == "/compare?a=run-1&b=a%2Fb"

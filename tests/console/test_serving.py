@@ -53,7 +53,9 @@ def test_a_database_that_is_not_there_yet_is_waited_for_and_indexed(tmp_path: Pa
     thread.start()
     try:
         url = urls.get(timeout=10)
-        assert "no database yet" in _text(f"{url}runs")
+        first = _text(f"{url}runs")
+        assert "no database yet" in first
+        assert "connect(&#34;sqlite:///later.db&#34;)" in first
         with SQLitePersistence(tmp_path / "later.db") as persistence:
             persistence.create_agent_run(AgentRun("agent", "first", objective="Greet"))
             assert _soon(lambda: "Greet" in _text(f"{url}runs"))

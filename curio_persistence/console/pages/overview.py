@@ -13,7 +13,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from curio_persistence.console.outcomes import outcome_chart
-from curio_persistence.console.pages.runs import example_url
 from curio_persistence.console.render.charts import histogram
 from curio_persistence.console.site import Site
 from curio_persistence.console.tools import Tool, tools_of
@@ -54,7 +53,6 @@ def _overview(site: Site, request: Request) -> Response:
         request,
         "overview.html",
         is_new=is_new,
-        example_url=example_url(site),
         day=_outcomes(counts),
         before=_outcomes(_counts_before(persistence, now)),
         spent=_spent(persistence, now - _DAY, now, percentiles=True),

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from curio_persistence.console.filters import RUN_FILTERS, Filters
 from curio_persistence.console.moments import Window, url_time, window_of
 from curio_persistence.console.render.charts import Chart, Column, Series, histogram
-from curio_persistence.console.site import Site, database_name
+from curio_persistence.console.site import Site
 from curio_persistence.console.viewer import Viewer
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.views.wording import number
@@ -68,7 +68,6 @@ def _runs(site: Site, request: Request) -> Response:
         figures=persistence.runs.totals_of([run.run_id for run in runs]),
         chart=_histogram(site, filters, chosen, window, viewer) if runs else None,
         is_new=not runs and not filters.chosen and not filters.cursor,
-        example_url=example_url(site),
         statuses=dict.fromkeys((*_STATUSES, *filters.several("status"))),
         agents=_pickable(persistence.values("agent_id"), filters.get("agent_id")),
         tags=_pickable(persistence.values("tags"), *filters.several("tags")[:1]),
@@ -79,12 +78,6 @@ def _runs(site: Site, request: Request) -> Response:
         newest=filters.link() if filters.cursor else None,
         older=filters.link(cursor=page.next_cursor) if page.next_cursor else None,
     )
-
-
-def example_url(site: Site) -> str:
-    """Return what the code of the first page gives to `connect`."""
-    name = database_name(site)
-    return f'"sqlite:///{name}"' if name.endswith(".db") else ""
 
 
 def _pickable(values: tuple[str, ...], *chosen: str) -> list[tuple[str, str]]:
