@@ -80,6 +80,7 @@ SHAPES = (
     Shape("xAI", "xai-", LETTERS, 40),
     Shape("Fireworks", "fw_", LETTERS, 20),
     Shape("NVIDIA", "nvapi-", URL_SAFE, 40),
+    Shape("Curio", "curio_", f"{HEX}_", 81, exactly=True),
     Shape("LangSmith", "lsv2_pt_", LETTERS, 32),
     Shape("LangSmith, service", "lsv2_sk_", LETTERS, 32),
     Shape("LangSmith, version 1", "ls__", LETTERS, 32),

@@ -99,6 +99,7 @@ def _by_their_shape(make: _Maker) -> Iterator[tuple[str, str]]:
     yield "Twilio", "SK" + some(_HEX, 32)
     yield "JSON Web Token", make.jwt()
     yield "age", "AGE-SECRET" + "-KEY-1" + some("QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", 58)
+    yield "Curio", "curio" + "_" + some(_HEX, 16) + "_" + some(_HEX, 64)
     # These look like any other letters and digits.
     yield "Cohere", some(_ALNUM, 40)
     yield "Heroku", make.uuid()
