@@ -12,12 +12,13 @@ from typing import Any
 import httpx
 import pytest
 
-from curio_persistence import AgentRunEvent, InMemoryPersistence, Persistence
+from curio_persistence import AgentRunEvent, InMemoryPersistence, Persistence, errors
 from curio_persistence.console.api.operations import OPERATIONS
 from curio_persistence.console.paths import encoded_id
 from curio_persistence.models import AgentRun
 from tests.support.console import client_of
 
+SECRET = "postgresql://ann:hunter2@db/agents SELECT * FROM secrets"
 HOSTILE = ("a/b", "..", ".", "100%", "a%2Fb", "é😀", "\u202etxt", " ", "?x=1#y", "x" * 255, "<b>")
 
 
@@ -292,6 +293,51 @@ def test_methods_and_headers_are_those_of_http(api: Api, recorded: Persistence) 
     assert api("OPTIONS", "/runs").headers["allow"] == "GET, HEAD, OPTIONS, POST"
     refused = api("PATCH", "/runs")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS, POST")
+
+
+def test_the_head_of_a_stream_ends(api: Api) -> None:
+    head = api("HEAD", "/stream")
+    assert head.status_code == 200
+    assert head.headers["content-type"].startswith("text/event-stream")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.InvalidValueError("a wrong value", field="AgentRun.status"), 400),
+        (errors.AccessDeniedError(SECRET), 403),
+        (errors.NotFoundError(SECRET), 404),
+        (errors.ConflictError(SECRET), 409),
+        (errors.UnsupportedError(SECRET), 501),
+        (errors.UnavailableError(SECRET), 503),
+        (errors.BusyError(SECRET), 503),
+        (errors.PoolTimeoutError(SECRET), 503),
+        (errors.QueryTimeoutError(SECRET), 503),
+        (errors.ClosedError(SECRET), 503),
+        (errors.MissingDatabaseError(SECRET), 503),
+        (errors.SchemaMismatchError(SECRET, found="1", wanted="2"), 503),
+        (errors.StorageFullError(SECRET), 507),
+        (errors.CorruptDatabaseError(SECRET), 500),
+        (ZeroDivisionError(SECRET), 500),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_each_error_has_its_status_and_tells_no_secret(
+    api: Api,
+    persistence: Persistence,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: int,
+) -> None:
+    def fail(**_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(persistence, "query_agent_runs", fail)
+    answer = api("GET", "/runs")
+    assert (answer.status_code, answer.json()["status"]) == (status, status)
+    assert ("retry-after" in answer.headers) == (status == 503)
+    assert SECRET not in answer.text
+    assert answer.json().get("field") == ("status" if status == 400 else None)
 
 
 def test_an_answer_that_a_program_has_already_is_not_sent_again(

@@ -36,10 +36,10 @@ def answer(request: Request, operation: Operation, found: Any) -> Response:
     if kind == "lines":
         return _file(found)
     if kind in ("page", "items"):
-        return _json(request, _page(found))
+        return json_answer(request, _page(found))
     if kind == "created":
         return _created(request, found)
-    return _json(request, _plain(found))
+    return json_answer(request, _plain(found))
 
 
 def _page(found: Any) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def _page(found: Any) -> dict[str, Any]:
 
 def _created(request: Request, found: Any) -> Response:
     """Return what was created; its address is relative to that of the request."""
-    created = _json(request, _plain(found))
+    created = json_answer(request, _plain(found))
     created.status_code = 201
     created.headers["Location"] = f"{request.url.path}/{_address(found)}"
     return created
@@ -66,11 +66,12 @@ def _address(found: AgentRun | AlertRule | NewApiKey) -> str:
     return f"rules/{encoded_id(found.rule_id)}"
 
 
-def _json(request: Request, value: Any) -> Response:
-    """Return a value as JSON; nothing of it where the client has it already."""
+def json_answer(request: Request, value: Any) -> Response:
+    """Return a value as JSON; nothing of it where the client has read it already."""
     content = encoded(value)
     tag = f'W/"{blake2b(content, digest_size=12).hexdigest()}"'
-    if tag in request.headers.get("if-none-match", "").split(", "):
+    known = request.headers.get("if-none-match", "").split(", ")
+    if tag in known and request.method in ("GET", "HEAD"):
         return Response(status_code=304, headers={"ETag": tag})
     return Response(content, media_type="application/json", headers={"ETag": tag})
 

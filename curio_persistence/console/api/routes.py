@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from curio_persistence.capabilities.live import LiveStream
-from curio_persistence.console.api.answers import answer, encoded
+from curio_persistence.console.api.answers import answer, json_answer
 from curio_persistence.console.api.bodies import Body
 from curio_persistence.console.api.openapi import document
 from curio_persistence.console.api.operation import Operation
@@ -41,7 +41,7 @@ def routes(site: Site) -> list[BaseRoute]:
 
 async def _openapi(site: Site, request: Request) -> Response:
     base = f"{site.at(request).paths.base_path}{ROOT}"
-    return Response(encoded(document(OPERATIONS, base=base)), media_type="application/json")
+    return json_answer(request, document(OPERATIONS, base=base))
 
 
 class Endpoint:

@@ -21,6 +21,7 @@ _MOST = 1_000
 _HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent: proxies end connections that are silent."""
 _AT_ONCE = 100
+_KIND = "text/event-stream"
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 OpenStream = Callable[[str | None], LiveStream]
@@ -47,6 +48,8 @@ class Listeners:
         """Return the answer that sends the frames of a stream until it, or the server, ends."""
         if "wsgi_environ" in request.scope:  # Each listener would hold a thread of the server.
             raise HTTPException(501, "Streams need a server that speaks ASGI.")
+        if request.method == "HEAD":
+            return Response(headers=_HEADERS, media_type=_KIND)
         if len(self._news) >= _MOST:
             message = f"{_MOST:,} listeners are connected: try again later."
             raise HTTPException(503, message, {"Retry-After": "5"})
@@ -78,7 +81,7 @@ class _Answer(StreamingResponse):
     """An answer without an end; frees its stream when the client is gone."""
 
     def __init__(self, frames: AsyncIterator[str], end: Callable[[], object]) -> None:
-        super().__init__(frames, media_type="text/event-stream", headers=_HEADERS)
+        super().__init__(frames, media_type=_KIND, headers=_HEADERS)
         self._end = end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
