@@ -18,13 +18,13 @@ from curio_persistence.views.timelines import (
     BEGINS,
     CALL,
     EVENT,
+    PLACES,
     Found,
     Timeline,
     TimelineEntry,
     entries_of,
     entry_of,
     ref_at,
-    up_to,
 )
 
 _MOST_OPEN = 20
@@ -106,8 +106,8 @@ class _State:
         self._at = str(position[0])
         self._begun = tuple(run_id for place, run_id in timeline.runs if place <= position)
         of_begun = Filter("run_id", "in", self._begun)
-        self._events: Where = (of_begun, up_to(position, EVENT))
-        self._calls: Where = (of_begun, up_to(position, CALL))
+        self._events: Where = (of_begun, *timeline.up_to(position, EVENT))
+        self._calls: Where = (of_begun, *timeline.up_to(position, CALL))
         self.open_runs = self._open_runs()
 
     def counted(self, steps: int) -> Counted:
@@ -172,8 +172,9 @@ class _State:
 
     def last_call(self) -> AgentLLMUsage | None:
         order = (Order("created_at", True), Order("id", True))
-        calls = USAGE.decode(self._store.select(USAGE, self._calls, order=order, limit=1))
-        return next(iter(calls), None)
+        [ids, _] = self._store.select(PLACES[CALL], self._calls, order=order, limit=1)
+        found = self._store.select(USAGE, (Filter("id", "in", tuple(ids)),)) if ids else None
+        return USAGE.decode(found)[0] if found else None
 
     def seq(self) -> int | None:
         [(last,)] = self._store.aggregate(EVENTS, (Measure("max", "seq"),), self._events)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -13,7 +14,7 @@ from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Eve
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.cursors import Cursors
-from curio_persistence.store.filters import Filter, Order, Where, any_of
+from curio_persistence.store.filters import Filter, Order, Where
 from curio_persistence.store.query import Position
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
@@ -33,6 +34,8 @@ RUN, EVENT, CALL = range(3)
 """The kinds of entries, in the order in which those of one moment stand."""
 KINDS = {"run": RUN, "event": EVENT, "usage": CALL}
 TABLES: dict[int, Table[Any]] = {EVENT: EVENTS, CALL: USAGE}
+PLACES = {kind: table.part("id", table.ages_by) for kind, table in TABLES.items()}
+"""The tables without all but the places of records."""
 BEGINS = {
     EventType.TOOL_CALL_STARTED.value: EventType.TOOL_CALL.value,
     EventType.SPAN_STARTED.value: EventType.SPAN.value,
@@ -40,7 +43,7 @@ BEGINS = {
 """The events with which calls begin, and those with which they end."""
 _NAMES = {kind: name for name, kind in KINDS.items()}
 _LAST_ID = 2**63 - 1
-_MILLISECOND = timedelta(milliseconds=1)
+_MILLISECOND, _MICROSECOND = timedelta(milliseconds=1), timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,22 +142,18 @@ class Timeline:
         """Return the first records behind a position: `most` of them, or more, or all."""
         places = (place for place, _ in self.runs if after is None or place > after)
         found = [*self._runs_at(islice(places, most))]
-        for kind, table in TABLES.items():
-            order = (Order(table.ages_by), Order("id"))
+        for kind in TABLES:
             start = None if after is None else _behind(after, kind)
-            rows = self._store.select(table, self.of_runs, order=order, after=start, limit=most)
-            found += (Found(time_of(each), kind, each) for each in table.decode(rows))
+            found += self._in_order(kind, self.of_runs, most, after=start)
         return sorted(found, key=_position)
 
     def before(self, position: Position, most: int) -> list[Found]:
         """Return the last records before a position, the oldest first."""
         places = [place for place, _ in self.runs if place < position]
         found = [*self._runs_at(places[-most:] if most else ())]
-        for kind, table in TABLES.items():
-            order = (Order(table.ages_by, True), Order("id", True))
-            where = (*self.of_runs, up_to(position, kind, included=False))
-            rows = self._store.select(table, where, order=order, limit=most)
-            found += (Found(time_of(each), kind, each) for each in table.decode(rows))
+        for kind in TABLES:
+            where = (*self.of_runs, *self.up_to(position, kind, included=False))
+            found += self._in_order(kind, where, most, newest=True)
         return sorted(found, key=_position)[-most:] if most else []
 
     def at(self, ref: RecordRef) -> Found | None:
@@ -174,10 +173,46 @@ class Timeline:
         runs = sum(position is None or place <= position for place, _ in self.runs)
         return runs + sum(
             self._store.count(
-                table, self.of_runs if position is None else (*self.of_runs, up_to(position, kind))
+                table,
+                (*self.of_runs, *(() if position is None else self.up_to(position, kind))),
             )
             for kind, table in TABLES.items()
         )
+
+    def up_to(self, position: Position, kind: int, *, included: bool = True) -> Where:
+        """Return the filters for the records of a kind that stand up to a position.
+
+        The few that stand behind it at the same moment are left out by their ids: a comparison of
+        time and id together makes databases read all that is older, of whatever session.
+        """
+        table, (at, last, ident) = TABLES[kind], position
+        end = (
+            int(str(ident)) + included if kind == last else _LAST_ID if kind < int(str(last)) else 0
+        )
+        at_once = (*self.of_runs, Filter(table.ages_by, "=", at))
+        ids = (each for (each,) in self._store.select_columns(table, ("id",), at_once))
+        behind = tuple(each for each in ids if each >= end)
+        until = Filter(table.ages_by, "<", _after(str(at)))
+        return (until, Filter("id", "not in", behind)) if behind else (until,)
+
+    def _in_order(
+        self,
+        kind: int,
+        where: Where,
+        most: int | None,
+        *,
+        after: Position | None = None,
+        newest: bool = False,
+    ) -> Iterator[Found]:
+        """Return the first records of a kind by time, in any order.
+
+        Their ids are read first: a database that sorts whole records copies their texts.
+        """
+        table = TABLES[kind]
+        order = (Order(table.ages_by, newest), Order("id", newest))
+        [ids, _] = self._store.select(PLACES[kind], where, order=order, after=after, limit=most)
+        rows = self._store.select(table, (Filter("id", "in", tuple(ids)),)) if ids else []
+        return (Found(time_of(each), kind, each) for each in (table.decode(rows) if ids else ()))
 
     def _runs_at(self, places: Iterable[Position]) -> Iterator[Found]:
         ids = tuple(place[2] for place in places)
@@ -185,12 +220,11 @@ class Timeline:
         return (Found(begin_of(run), RUN, run) for run in runs)
 
 
-def up_to(position: Position, kind: int, *, included: bool = True) -> Filter:
-    """Return the filter for the records of a kind that stand up to a position."""
-    at, last, ident = position
-    of_kind = TABLES[kind].ages_by
-    end = int(str(ident)) + included if kind == last else _LAST_ID if kind < int(str(last)) else 0
-    return any_of((Filter(of_kind, "<", at),), (Filter(of_kind, "=", at), Filter("id", "<", end)))
+def _after(at: str) -> str:
+    """Return the moment after a stored time; the time itself at the end of the calendar."""
+    with suppress(OverflowError):
+        return str(encode_time(datetime.fromisoformat(at) + _MICROSECOND))
+    return at
 
 
 def entry_of(found: Found, gap_ms: float | None = None) -> TimelineEntry:

@@ -18,7 +18,7 @@ from curio_persistence.models import SpanKind, SpanStatus
 from curio_persistence.views.traces import Trace, TraceNode, TraceSpan
 from curio_persistence.views.traces.waterfall import Bar, waterfall_of
 
-_ROWS = 50
+_ROWS = 30
 _SPANS = 500
 _WIDTH = 1000
 """The width of all bars in the units of their drawing."""
