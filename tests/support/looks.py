@@ -40,13 +40,15 @@ def fixed_history() -> Persistence:
 
 def paths(persistence: Persistence) -> dict[str, str]:
     """Return the path of each page."""
-    long = persistence.query_agent_runs(session_id="billing-migration", limit=1)[0]
+    long = persistence.query_agent_runs(agent_id="coder", session_id="billing-migration", limit=1)[
+        0
+    ]
     step = persistence.query_llm_usage(run_id=long.run_id, limit=100)[-1]
-    first, second = persistence.query_agent_runs(agent_id="browser", limit=2)
+    first, second = persistence.query_agent_runs(agent_id="browser", status="completed", limit=2)
     talk = next(
         run.session_id
         for run in persistence.iter_agent_runs(agent_id="support-triage", order="newest")
-        if persistence.count_agent_runs(session_id=run.session_id) > 2
+        if run.session_id and persistence.count_agent_runs(session_id=run.session_id) > 2
     )
     return {
         "overview": "/",

@@ -19,14 +19,14 @@ FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 
 def paths(persistence: Persistence) -> dict[str, str]:
     """Return the path of each page that is pictured."""
-    run = persistence.query_agent_runs(session_id="billing-migration", limit=1)[0]
+    run = persistence.query_agent_runs(agent_id="coder", session_id="billing-migration", limit=1)[0]
     step = persistence.query_llm_usage(run_id=run.run_id, limit=300)[-1]
     talk = next(
         run.session_id
         for run in persistence.iter_agent_runs(
             agent_id="support-triage", status="error", order="newest"
         )
-        if persistence.count_agent_runs(session_id=run.session_id) > 2
+        if run.session_id and persistence.count_agent_runs(session_id=run.session_id) > 2
     )
     return {
         "overview": "/",
