@@ -31,7 +31,7 @@ from curio_persistence.console.templating import templates
 from curio_persistence.errors import PersistenceError
 from curio_persistence.persistence import Persistence
 
-_PACKING = 5
+_PACKING = 6
 """The level of compression: a higher one costs more time than it saves bytes."""
 
 

@@ -75,5 +75,6 @@ def _ago(age: str, now: datetime) -> datetime:
 
 
 def url_time(moment: datetime) -> str:
-    """Return a moment as it stands in URLs: `2026-11-29T08:00:00Z`."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    """Return a moment as it stands in URLs, such as `2026-11-29T08:00Z`."""
+    text = moment.astimezone(UTC).isoformat().removesuffix("+00:00")
+    return f"{text.removesuffix(':00')}Z"

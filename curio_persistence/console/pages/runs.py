@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from starlette.requests import Request
@@ -65,6 +66,8 @@ def _runs(site: Site, request: Request) -> Response:
         "runs.html",
         filters=filters,
         runs=runs,
+        of_agent=cache(lambda agent_id: filters.with_(agent_id=agent_id)),
+        of_tag=cache(lambda tag: filters.with_(tags=tag)),
         figures=persistence.runs.totals_of([run.run_id for run in runs]),
         chart=_histogram(site, filters, chosen, window, viewer) if runs else None,
         is_new=not runs and not filters.chosen and not filters.cursor,
@@ -98,7 +101,7 @@ def _histogram(
     rest += "&" if "?" in rest else "?"
     columns = [
         Column(
-            _span(viewer, count.begin, count.end),
+            f"from {_short(viewer, count.begin)}",
             "",
             f"{rest}since={url_time(count.begin)}&until={url_time(count.end)}",
         )

@@ -14,7 +14,7 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
-from curio_persistence.console.render.times import clock_time, iso_time, moment_time
+from curio_persistence.console.render.times import clock_time, iso_time
 from curio_persistence.views import wording
 from curio_persistence.views.html.text import harmless
 
@@ -75,7 +75,7 @@ def when(context: Context, moment: datetime | None) -> Markup | str:
     if moment is None:
         return wording.NOTHING
     viewer, iso = context["viewer"], iso_time(moment)
-    title = f"{moment_time(viewer, moment)} · {iso}"
+    title = f"{clock_time(viewer, moment)} · {iso}"
     ago = wording.ago(moment, viewer.now)
     return Markup(f'<time datetime="{iso}" title="{title}">{ago}</time>')
 
