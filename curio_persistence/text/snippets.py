@@ -45,8 +45,10 @@ def _located(
 ) -> tuple[list[Span], list[Word]]:
     """Return hits and the words around them; of a long text, only where hits are dense."""
     first, last = _densest([(at, at + len(phrase.words)) for at, phrase in found], width // 4)
-    first = max(first - width, 0)
-    words = tokenize_with_offsets(text, first, last + width)
+    # So many words fill the width, or its columns where each word is one wide character.
+    around = max(width // 3, 1)
+    first = max(first - around, 0)
+    words = tokenize_with_offsets(text, first, last + around)
     near = [
         (at - first, phrase)
         for at, phrase in found

@@ -53,7 +53,8 @@ def _found(site: Site, query: str, filters: Filters) -> dict[str, Any]:
         max_wait=_LONGEST_WAIT,
         **filters.values(),
     )
-    is_in_vain = not page and filters.cursor is None
+    # Of records that were not searched, nobody knows their words.
+    is_in_vain = not page and filters.cursor is None and not page.pending
     kept = {"q": query, "order": filters.further.get("order")}
     return {
         "page": page,
