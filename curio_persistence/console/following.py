@@ -43,11 +43,13 @@ class Look:
         self._line = rows.line
         self.key = (site.paths.base_path, viewer.zone_name, repr(sorted(filters.items())))
 
+    def shows(self, event: AgentRunEvent) -> bool:
+        """Return whether an event passes the filters."""
+        return not self.filters or self.persistence.events.matches(event, **self.filters)
+
     def row(self, event: AgentRunEvent) -> str:
         """Return the row of an event; "" if it does not pass the filters."""
-        if self.filters and not self.persistence.events.matches(event, **self.filters):
-            return ""
-        return str(self._line(row_of(event)))
+        return str(self._line(row_of(event))) if self.shows(event) else ""
 
 
 class RenderedRows:
@@ -79,6 +81,7 @@ class RowFrames:
     def open(self, after: str | None) -> LiveStream:
         """Return the stream behind an id, or from now on if too much has come since."""
         persistence = self._look.persistence
+        self._look.shows(AgentRunEvent("-", "-"))  # Refuses filters that are wrong.
         filters = {name: self._look.filters.get(name) for name in OF_STREAMS}
         begin = partial(persistence.stream, kinds="event", **filters)
         self._has_skipped = after is not None and _is_far_behind(persistence, begin, after)

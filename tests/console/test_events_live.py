@@ -156,6 +156,11 @@ def test_the_end_of_a_call_takes_the_place_of_its_begin(
     persistence.append_event("run", "agent", "tool_call", **call)
     wait_for_row(page, 2)
     assert rows(page) == ids([2])
+    page.keyboard.press("Space")
+    for kind in ("tool_call_started", "tool_call"):
+        persistence.append_event("run", "agent", kind, **call | {"span_id": "b" * 16})
+    page.get_by_role("button", name="2 new").click()
+    assert rows(page) == ids([4, 2])
 
 
 def test_filters_hold_for_what_comes_in(persistence: Persistence, open_events: Open) -> None:

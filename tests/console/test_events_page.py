@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.testclient import TestClient
 
-from curio_persistence import AgentRunEvent, InMemoryPersistence, Persistence
+from curio_persistence import AgentRun, AgentRunEvent, InMemoryPersistence, Persistence
 from curio_persistence.capabilities.live import hub
 from curio_persistence.clock import Clock
 from curio_persistence.console import following
@@ -155,7 +155,7 @@ class Stream:
 
     def __init__(self, url: str, path: str) -> None:
         address = urlsplit(url)
-        self._connection = HTTPConnection(str(address.hostname), address.port, timeout=20)
+        self._connection = HTTPConnection(str(address.hostname), address.port, timeout=5)
         self._connection.request("GET", path)
         self._answer = self._connection.getresponse()
         self.status = self._answer.status
@@ -163,10 +163,16 @@ class Stream:
     def next(self) -> tuple[str, str, str]:
         """Return the kind, the data and the id of the next event."""
         fields: dict[str, str] = {}
-        while line := self._answer.readline().decode().rstrip("\n"):
+        while line := self._line():
             name, _, value = line.partition(": ")
             fields[name] = f"{fields[name]}\n{value}" if name in fields else value
         return fields.get("event", ""), fields.get("data", ""), fields.get("id", "")
+
+    def _line(self) -> str:
+        line = self._answer.readline().decode()
+        if not line:
+            raise EOFError
+        return line.rstrip("\n")
 
     def close(self) -> None:
         self._answer.close()
@@ -220,6 +226,16 @@ def test_rows_pass_the_filters_of_the_page(persistence: Persistence, url: str) -
     stream.close()
 
 
+def test_rows_of_one_user_are_told_by_their_runs(persistence: Persistence, url: str) -> None:
+    for run_id, user in (("a", "ann"), ("b", "bob")):
+        persistence.create_agent_run(AgentRun("agent", run_id, user_id=user))
+    stream = Stream(url, f"/events/stream?after={position(persistence)}&user_id=bob")
+    for run_id in ("a", "b", "c"):
+        persistence.append_event(run_id, "agent", "log")
+    assert rows(stream, 1) == ["event-2"]
+    stream.close()
+
+
 def test_a_page_that_missed_too_much_is_told(
     persistence: Persistence, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,7 +252,7 @@ def test_a_page_that_missed_too_much_is_told(
 
 
 def test_a_wrong_position_is_refused(persistence: Persistence, url: str) -> None:
-    for query in ("after=x", "colour=red", "min_level=loud&after=x"):
+    for query in ("after=x", "colour=red", "min_level=loud", "payload=x", "since=soon"):
         stream = Stream(url, f"/events/stream?{query}")
         assert stream.status == 400
         stream.close()

@@ -44,8 +44,18 @@ class Listeners:
         self._news: set[asyncio.Event] = set()
         self._watching: asyncio.Task[None] | None = None
 
-    async def answer(self, request: Request, open_stream: OpenStream, frames: Frames) -> Response:
-        """Return the answer that sends the frames of a stream until it, or the server, ends."""
+    async def answer(
+        self,
+        request: Request,
+        open_stream: OpenStream,
+        frames: Frames,
+        *,
+        in_thread: bool = False,
+    ) -> Response:
+        """Return the answer that sends the frames of a stream until it, or the server, ends.
+
+        Frames that take long to make are made `in_thread`, so that other requests do not wait.
+        """
         if "wsgi_environ" in request.scope:  # Each listener would hold a thread of the server.
             raise HTTPException(501, "Streams need a server that speaks ASGI.")
         if request.method == "HEAD":
@@ -64,7 +74,7 @@ class Listeners:
         stream.on_news = partial(wake, asyncio.get_running_loop(), news)
         if self._watching is None:
             self._watching = asyncio.create_task(self._wake_all_after(stopping))
-        sent = _sent(stream, frames, news, stopping)
+        sent = _sent(stream, frames, news, stopping, in_thread=in_thread)
         return _Answer(sent, partial(self._end, stream, news))
 
     def _end(self, stream: LiveStream, news: asyncio.Event) -> None:
@@ -92,14 +102,19 @@ class _Answer(StreamingResponse):
 
 
 async def _sent(
-    stream: LiveStream, frames: Frames, news: asyncio.Event, stopping: asyncio.Event
+    stream: LiveStream,
+    frames: Frames,
+    news: asyncio.Event,
+    stopping: asyncio.Event,
+    *,
+    in_thread: bool,
 ) -> AsyncIterator[str]:
     """Yield the frames of a stream, and comments while there are none."""
     yield f": connected\nid: {stream.id}\n\n"
     while not (stopping.is_set() or stream.closed):
         news.clear()
         try:
-            text = await _next(stream, frames)
+            text = await _next(stream, frames, in_thread=in_thread)
         except ClosedError:
             return
         except PersistenceError as error:
@@ -115,8 +130,8 @@ async def _sent(
         yield f": heartbeat\nid: {stream.id}\n\n"
 
 
-async def _next(stream: LiveStream, frames: Frames) -> str | None:
-    """Return the frames at hand; from a thread, if they are read from the database."""
-    if stream.has_caught_up:
+async def _next(stream: LiveStream, frames: Frames, *, in_thread: bool) -> str | None:
+    """Return the frames at hand; from a thread, if they are read from the database too."""
+    if stream.has_caught_up and not in_thread:
         return frames(stream)
     return await asyncio.to_thread(frames, stream)

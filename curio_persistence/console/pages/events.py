@@ -36,7 +36,7 @@ def _events(site: Site, request: Request) -> Response:
     if words := filters.further.get("q"):
         return RedirectResponse(site.paths.page("search", q=words, **_searchable(filters)), 303)
     # Before the rows are read: what is stored meanwhile is in both, and shown once.
-    after = _position(site) if _is_followed(filters) else None
+    after = _position(site) if _is_followed(request, filters) else None
     page = site.persistence.query_events(limit=_ROWS, cursor=filters.cursor, **filters.values())
     return site.render(
         request,
@@ -52,9 +52,10 @@ def _events(site: Site, request: Request) -> Response:
     )
 
 
-def _is_followed(filters: Filters) -> bool:
-    """Return whether new events can belong to a page: to the newest one, without an end."""
-    return filters.cursor is None and not filters.get("until")
+def _is_followed(request: Request, filters: Filters) -> bool:
+    """Return whether a page follows: the newest one, without an end, on a server of ASGI."""
+    is_newest = filters.cursor is None and not filters.get("until")
+    return is_newest and "wsgi_environ" not in request.scope
 
 
 def _position(site: Site) -> str:
@@ -86,13 +87,13 @@ class _Stream:
 
     async def answer(self, request: Request) -> Response:
         check_role(request, "read")
+        frames = await run_in_threadpool(self._frames, request)
+        after = request.query_params.get("after")
+        return await self._site.listeners.answer(
+            request, lambda last: frames.open(last or after), frames, in_thread=True
+        )
+
+    def _frames(self, request: Request) -> RowFrames:
         site = self._site.at(request)
-        params = request.query_params
-        filters = Filters.of("", params, EVENT_FILTERS, ("after",))
-        viewer = await run_in_threadpool(site.viewer, request)
-        frames = RowFrames(self._rows, Look(site, viewer, filters.values()))
-
-        def begin(last: str | None) -> Any:
-            return frames.open(last or filters.further.get("after"))
-
-        return await site.listeners.answer(request, begin, frames)
+        filters = Filters.of("", request.query_params, EVENT_FILTERS, ("after",))
+        return RowFrames(self._rows, Look(site, site.viewer(request), filters.values()))

@@ -126,20 +126,22 @@
     }
 
     insert() {
+      const { list, waiting } = this;
       this.querySelector("[data-none]")?.remove();
-      for (const row of this.waiting) this.dropOlder(row);
-      this.list.prepend(...this.waiting);
-      while (this.list.childElementCount > KEPT) this.list.lastElementChild.remove();
+      for (const { id } of waiting) if (id) document.getElementById(id)?.remove();
+      list.prepend(...waiting);
+      this.dropBegun(waiting);
+      while (list.childElementCount > KEPT) list.lastElementChild.remove();
       this.waiting = [];
       this.count = 0;
       this.dispatchEvent(new Event("rows", { bubbles: true }));
     }
 
-    // A row that is there already, and the begin of a call whose end has come.
-    dropOlder({ id, dataset }) {
-      if (id) document.getElementById(id)?.remove();
-      if (dataset.span && !("begun" in dataset))
-        this.list.querySelector(`[data-begun][data-span="${CSS.escape(dataset.span)}"]`)?.remove();
+    // A call that has ended is one row: its end.
+    dropBegun(ended) {
+      const begun = new Map();
+      for (const row of this.list.querySelectorAll("[data-begun]")) begun.set(row.dataset.span, row);
+      for (const { dataset } of ended) if (!("begun" in dataset)) begun.get(dataset.span)?.remove();
     }
   }
 
