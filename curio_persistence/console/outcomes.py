@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from curio_persistence.console.paths import Paths
 from curio_persistence.console.render.charts import Chart, Column, Series
@@ -18,6 +19,21 @@ if TYPE_CHECKING:
 
 _COMPLETED = (AgentRunStatus.COMPLETED.value,)
 _DAY = timedelta(days=1)
+
+
+class Outcomes(NamedTuple):
+    """How many runs there were, and how many of them failed."""
+
+    runs: int
+    failed: int
+
+
+def outcomes_of(counts: Iterable[RunCount]) -> Outcomes:
+    """Return the outcomes of all buckets together."""
+    by = Counter[str]()
+    for count in counts:
+        by.update(count.by)
+    return Outcomes(by.total(), sum(by[status] for status in FAILED_STATUSES))
 
 
 def outcome_chart(

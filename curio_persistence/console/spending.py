@@ -63,7 +63,6 @@ class Spending(NamedTuple):
 
     groups: Sequence[Spent]
     total: Spent
-    before: Spent
 
 
 def spending(
@@ -73,17 +72,20 @@ def spending(
     periods: Sequence[Period],
     filters: Mapping[str, Any],
 ) -> Spending:
-    """Return the costs of a window by group and period, and of the time before it."""
+    """Return the costs of a window by group and period."""
     rows = period_rows(persistence, window, by, filters)
     numbers = {period.name: number for number, period in enumerate(periods)}
     groups: dict[str | None, Spent] = {}
     for row in rows:
         name = getattr(row, GROUPS[by])
         groups.setdefault(name, Spent(name)).add(row, numbers.get(row.period or ""))
-    since, until = window.before
     total = _all(rows) if by != "tag" else _sum(persistence, window.since, window.until, filters)
-    before = _sum(persistence, since, until, filters)
-    return Spending(sorted(groups.values(), key=_dearest_first), total, before)
+    return Spending(sorted(groups.values(), key=_dearest_first), total)
+
+
+def spent_before(persistence: Persistence, window: Window, filters: Mapping[str, Any]) -> Spent:
+    """Return the costs of the time before a window."""
+    return _sum(persistence, *window.before, filters)
 
 
 def period_rows(

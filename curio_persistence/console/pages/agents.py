@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from curio_persistence.console.filters import Filters
-from curio_persistence.console.outcomes import outcome_chart
+from curio_persistence.console.outcomes import outcome_chart, outcomes_of
 from curio_persistence.console.pages.costs import cost_chart
 from curio_persistence.console.pages.overview import runs_by_agent
 from curio_persistence.console.paths import decoded_id
@@ -26,6 +26,7 @@ from curio_persistence.errors import NotFoundError
 from curio_persistence.models import FAILED_STATUSES
 
 if TYPE_CHECKING:
+    from curio_persistence.capabilities.run_counts import RunCount
     from curio_persistence.capabilities.tool_totals import ToolTotals
     from curio_persistence.capabilities.totals import UsageTotals
     from curio_persistence.models import Agent
@@ -123,7 +124,8 @@ def _agent(site: Site, request: Request) -> Response:
     filters = Filters.of(site.paths.agent(agent_id), request.query_params, (), PARAMETERS)
     window = Window.of(filters.further, viewer, days=_DAYS)
     ends: dict[str, Any] = {"since": window.since, "until": window.until}
-    [totals] = persistence.analytics(**ends, bucket=None, percentiles=True, agent_id=agent_id)
+    [spent] = persistence.usage.totals(**ends, percentiles=True, agent_id=agent_id)
+    counts = _counts(site, viewer, agent_id, window)
     failures = persistence.stats.failures(**ends, agent_id=agent_id)
     return site.render(
         request,
@@ -132,9 +134,10 @@ def _agent(site: Site, request: Request) -> Response:
         filters=filters,
         window=window,
         lengths=LENGTHS,
-        totals=totals,
+        spent=spent,
+        outcomes=outcomes_of(counts),
         runs_url=_runs_url(site, agent_id, window),
-        outcomes=_outcomes(site, viewer, agent_id, window),
+        chart=_chart(site, viewer, agent_id, window, counts),
         **_costs(site, agent_id, window),
         tools=tools_of(persistence.stats.tools(**ends, agent_id=agent_id)),
         latest=_latest(persistence, agent_id),
@@ -147,8 +150,8 @@ def _runs_url(site: Site, agent_id: str, window: Window) -> str:
     return site.paths.page("runs", agent_id=agent_id, since=instant(window.since))
 
 
-def _outcomes(site: Site, viewer: Viewer, agent_id: str, window: Window) -> Markup:
-    counts = site.persistence.runs.counts(
+def _counts(site: Site, viewer: Viewer, agent_id: str, window: Window) -> Sequence[RunCount]:
+    return site.persistence.runs.counts(
         bucket=window.bucket,
         by="status",
         timezone=viewer.zone_name,
@@ -156,6 +159,11 @@ def _outcomes(site: Site, viewer: Viewer, agent_id: str, window: Window) -> Mark
         since=window.since,
         until=window.until,
     )
+
+
+def _chart(
+    site: Site, viewer: Viewer, agent_id: str, window: Window, counts: Sequence[RunCount]
+) -> Markup:
     label = f"Runs by {window.bucket}"
     return stacked_bars(
         outcome_chart(site.paths, viewer, counts, label, agent_id=agent_id), whole=True

@@ -23,6 +23,7 @@ from curio_persistence.console.spending import (
     compared,
     period_rows,
     spending,
+    spent_before,
 )
 from curio_persistence.console.windows import LENGTHS, PARAMETERS, Period, Window, instant
 from curio_persistence.errors import InvalidValueError
@@ -51,6 +52,7 @@ def _costs(site: Site, request: Request) -> Response:
     filters, window, by = asked = _asked(site, request)
     periods = window.periods(window.bucket)
     spent = spending(site.persistence, window, by, periods, filters.values())
+    before = spent_before(site.persistence, window, filters.values())
     return site.render(
         request,
         "costs.html",
@@ -60,7 +62,7 @@ def _costs(site: Site, request: Request) -> Response:
         lengths=LENGTHS,
         kinds=tuple(GROUPS),
         spent=spent,
-        compared=compared(spent.total, spent.before, _that(window)),
+        compared=compared(spent.total, before, _that(window)),
         chart=cost_chart(site, window, by, periods, spent, filters.get("agent_id") or None),
         rows=[_row(site, asked, group, number) for number, group in enumerate(spent.groups, 1)],
         csv=site.paths.page("costs.csv", **filters.chosen, **filters.further),

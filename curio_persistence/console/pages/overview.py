@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.outcomes import outcome_chart
+from curio_persistence.console.outcomes import Outcomes, outcome_chart, outcomes_of
 from curio_persistence.console.render.charts import histogram
 from curio_persistence.console.site import Site
 from curio_persistence.console.tools import Tool, tools_of
@@ -36,13 +36,6 @@ def routes(site: Site) -> list[BaseRoute]:
     return [site.page("/", _overview)]
 
 
-class Outcomes(NamedTuple):
-    """How many runs there were, and how many of them failed."""
-
-    runs: int
-    failed: int
-
-
 def _overview(site: Site, request: Request) -> Response:
     persistence, viewer = site.persistence, site.viewer(request)
     now = viewer.now
@@ -53,8 +46,8 @@ def _overview(site: Site, request: Request) -> Response:
         request,
         "overview.html",
         is_new=is_new,
-        day=_outcomes(counts),
-        before=_outcomes(_counts_before(persistence, now)),
+        day=outcomes_of(counts),
+        before=outcomes_of(_counts_before(persistence, now)),
         spent=_spent(persistence, now - _DAY, now, percentiles=True),
         spent_before=_spent(persistence, now - 2 * _DAY, now - _DAY),
         chart=_chart(site, viewer, counts),
@@ -70,13 +63,6 @@ def _overview(site: Site, request: Request) -> Response:
 
 def _counts_before(persistence: Persistence, now: datetime) -> Sequence[RunCount]:
     return persistence.runs.counts(bucket="1d", by="status", since=now - 2 * _DAY, until=now - _DAY)
-
-
-def _outcomes(counts: Iterable[RunCount]) -> Outcomes:
-    by = Counter[str]()
-    for count in counts:
-        by.update(count.by)
-    return Outcomes(by.total(), sum(by[status] for status in FAILED_STATUSES))
 
 
 def _spent(
