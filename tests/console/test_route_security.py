@@ -47,9 +47,10 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 MAKERS = ("console/render/", "views/html/")
+MADE_BY_SCRIPTS = re.compile(r"\beval\(|new Function|document\.write|srcdoc|javascript:")
 UNSAFE_IN_TEMPLATES = re.compile(
     r"\|\s*safe\b|\sstyle\s*=|\son[a-z]+\s*=|\bhx-on\b|\bjs:|javascript:|<script(?![^>]*\bsrc=)"
-    r"|\bautoescape\b|<iframe|<object|<embed",
+    r"|\bautoescape\b|<iframe|<object|<embed|hx-trigger=\"[^\"]*\[",
     re.IGNORECASE,
 )
 
@@ -310,6 +311,17 @@ def test_templates_have_nothing_that_the_policy_forbids() -> None:
         for template in templates
         if template.is_file()
         for match in UNSAFE_IN_TEMPLATES.finditer(template.read_text())
+    }
+    assert found == set()
+
+
+def test_our_scripts_make_no_code_of_text() -> None:
+    scripts = (files("curio_persistence.console") / "static").iterdir()
+    found = {
+        f"{script.name}: {match[0]}"
+        for script in scripts
+        if script.name.endswith(".js")
+        for match in MADE_BY_SCRIPTS.finditer(script.read_text())
     }
     assert found == set()
 
