@@ -30,7 +30,7 @@ OTEL := .venv-otel
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-otel demo-console quick test test-all faults soak check docs grafana lint bench bench-archive bench-peers bench-scale otlp-peers vendor pictures console-golden format clean
+.PHONY: help demo demo-otel demo-console quick test test-all faults soak check docs grafana lint bench bench-archive bench-console bench-peers bench-scale otlp-peers vendor pictures console-golden format clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,9 @@ bench: $(DEV) ## Measure against the bare drivers
 
 bench-archive: $(ALL) ## Measure questions to an archive of ten million events: a GB of disk
 	$(BIN)/python benchmarks/archive.py
+
+bench-console: $(CONSOLE) $(DEV) ## Measure the console on a million events: 1.5 GB of disk
+	$(BIN)/python benchmarks/console.py
 
 bench-peers: $(DEV) ## Measure against other libraries, installed into .venv-peers
 	$(BIN)/python benchmarks/peers

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from itertools import chain
@@ -156,6 +156,9 @@ def _times(grouping: Grouping[Any], where: Where) -> tuple[tuple[GroupKey, ...],
     """
     ends = {each.op: each.value for each in where if each.column == "created_at"}
     if grouping.periods is None or ends.keys() != {">=", "<"} or ends[">="] >= ends["<"]:
+        return grouping.buckets("created_at"), where
+    length = datetime.fromisoformat(ends["<"]) - datetime.fromisoformat(ends[">="])
+    if length.days > _MOST_SPANS:  # As when it ends far in the future.
         return grouping.buckets("created_at"), where
     begins = grouping.periods.begins(ends[">="], ends["<"])
     if len(begins) > _MOST_SPANS:

@@ -52,6 +52,7 @@ class Slices:
         self._run_id = run_id
         self._depth = depth
         self._filters = filters
+        self._admits_all = filters.admits_all
         self._pairs = Pairs(store, run_id)
 
     def steps(self, start: Position | None, *, newest_first: bool) -> Iterator[Found]:
@@ -67,7 +68,9 @@ class Slices:
             ends, ended = self._pairs.ends(in_time), self._pairs.ended(in_time)
             for row in rows:
                 end = ends.get(row.id)
-                if row.id in ended or not self._filters.may_admit_event(end or row):
+                if row.id in ended:
+                    continue
+                if not (self._admits_all or self._filters.may_admit_event(end or row)):
                     continue
                 if not self._is_said_by_the_run(row):
                     yield self._event(row, end)

@@ -52,6 +52,11 @@ class StepFilters:
             and (not self.text or self.text in _all_words(found))
         )
 
+    @property
+    def admits_all(self) -> bool:
+        """True if there are no filters."""
+        return self == _NONE
+
     def may_admit_event(self, row: EventRow) -> bool:
         """Return False for most events that make no step that passes, as their row tells."""
         return self._is_wanted(KINDS.get(row.event_type, row.event_type)) and (
@@ -81,6 +86,9 @@ class StepFilters:
     def asked(self) -> tuple[Filter, ...]:
         """Return the filters as those that cursors are made for."""
         return tuple(Filter(each.name, "=", getattr(self, each.name)) for each in fields(self))
+
+
+_NONE = StepFilters()
 
 
 def _checked_kinds(only: Any) -> tuple[str, ...] | None:

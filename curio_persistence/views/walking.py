@@ -50,6 +50,7 @@ class Walk:
         self._store = store
         self._run_id = run_id
         self._deepest = DEEPEST if children else 0
+        self._admits = _anything if filters.admits_all else filters.admits
         self._filters = filters
 
     def after(self, path: Path = ()) -> Iterator[Placed]:
@@ -64,7 +65,7 @@ class Walk:
         if path and (child := self._child_at(path[0])):
             yield from self._inside((*above, path[0]), runs, child.run_id, path[1:])
         for placed in self._own(above, runs, path[:1], newest_first=False):
-            if self._filters.admits(placed.found):
+            if self._admits(placed.found):
                 yield placed
             if child_id := placed.found.line.child_id:
                 yield from self._inside(placed.path, runs, child_id, ())
@@ -78,13 +79,13 @@ class Walk:
             yield from self._before((*above, path[0]), (*runs, child.run_id), path[1:])
             line = run_line(child, runs[-1], len(above))
             found = Found(path[0], line, (child,))
-            if self._filters.admits(found):
+            if self._admits(found):
                 yield Placed((*above, path[0]), found)
         for placed in self._own(above, runs, path[:1], newest_first=True):
             child_id = placed.found.line.child_id
             if child_id is not None and self._is_followed(runs, child_id):
                 yield from self._before(placed.path, (*runs, child_id), ())
-            if self._filters.admits(placed.found):
+            if self._admits(placed.found):
                 yield placed
 
     def _own(self, above: Path, runs: Runs, start: Path, *, newest_first: bool) -> Iterator[Placed]:
@@ -141,6 +142,10 @@ class Walk:
         for ident, parent_id, started_at, created_at in zip(*columns, strict=True):
             return parent_id, (started_at or created_at, CHILD, ident)
         return None, ()
+
+
+def _anything(_: Found) -> bool:
+    return True
 
 
 _EVENTS: Table[Any] = EVENTS.part("run_id", "timestamp", "id")
