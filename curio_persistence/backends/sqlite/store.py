@@ -189,16 +189,21 @@ class SQLiteStore(SharedContent, SQLiteBatches, SQLiteBackup, SQLiteQueries, SQL
 
 
 def _by_run(where: Where) -> Where:
-    """Return filters by which SQLite looks the rows of one run up, not those of its agent.
+    """Return filters by which SQLite looks the rows of runs up, not those of an agent or a time.
 
     It holds all values for equally rare, and prefers the narrower index. A sign keeps it from one.
     """
-    if not any(f.column == "run_id" and f.op == "=" for f in where):
+    if not any(f.column == "run_id" and f.op in ("=", "in") for f in where):
         return where
-    return tuple(
-        f._replace(column="+agent_id") if f.column == "agent_id" and f.op == "=" else f
-        for f in where
-    )
+    return tuple(map(_unindexed, where))
+
+
+def _unindexed(f: Filter) -> Filter:
+    """Return a filter for which SQLite does not read an index of agents, or one for each choice."""
+    if f.op == "any":
+        choices = (tuple(e._replace(column=f"+{e.column}") for e in each) for each in f.value)
+        return f._replace(value=tuple(choices))
+    return f._replace(column="+agent_id") if f.column == "agent_id" and f.op == "=" else f
 
 
 def _statements(sql: str) -> Iterator[str]:
