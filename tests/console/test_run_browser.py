@@ -16,7 +16,6 @@ from curio_persistence import (
     Persistence,
     SQLitePersistence,
 )
-from tests.support.hostile_text import HOSTILE, record_hostile
 from tests.support.long_run import BEGIN, LONG, record_long_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.thorough]
@@ -33,7 +32,6 @@ def history() -> Iterator[Persistence]:
         persistence.create_agent_run(
             AgentRun("a", "live", status="running", started_at=BEGIN, objective="Go on")
         )
-        record_hostile(persistence)
         yield persistence
 
 
@@ -170,30 +168,6 @@ def test_a_running_run_grows_and_the_reader_keeps_the_place(
     assert page.locator("#steps [aria-current] b").inner_text() == "tool-30"
     assert page.locator("#pane h2").inner_text() == "tool-30"
     assert "of 41" in page.locator("#place").inner_text()
-
-
-@pytest.mark.parametrize("number", range(len(HOSTILE)))
-def test_no_recorded_text_does_anything(open_page: Open, number: int) -> None:
-    page = open_page("/preferences")
-    asked: list[str] = []
-    page.on("dialog", lambda dialog: pytest.fail(f"a dialog: {dialog.message}"))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(re.sub("/preferences$", f"/runs/hostile-{number}", page.url))
-    rows = page.locator("#steps .step a")
-    for row in range(rows.count()):
-        rows.nth(row).click()
-        page.wait_for_timeout(150)
-        odd = page.evaluate(
-            "[...document.querySelectorAll('main *')].filter(e => e.matches('script, img, iframe, "
-            "object, embed, form:not(.filter), style, base, meta, link') || [...e.attributes].some("
-            "a => /^on|^style$/.test(a.name) || (/^hx-/.test(a.name) && !e.matches('#pane, "
-            "#pane .end a')) || (/^(href|src|action|xlink:href)$/.test(a.name) && "
-            "/^\\s*(javascript|data|vbscript):/i.test(a.value)))).map(e => e.outerHTML)"
-        )
-        assert odd == []
-    assert {re.sub(r"^(https?://[^/]+).*", r"\1", url) for url in asked} == {
-        re.sub(r"^(https?://[^/]+).*", r"\1", page.url)
-    }
 
 
 @pytest.mark.parametrize("width", [*WIDTHS, 320])

@@ -7,7 +7,6 @@
   const POLL_MS = 2000;
 
   const by = (id) => document.getElementById(id);
-  const list = by("steps");
   const scroller = by("list");
   const source = location.href; // The page as it was opened: a running run is fetched anew by it.
   const total = () => Math.max(1, Number(by("steps").dataset.total));
@@ -28,7 +27,6 @@
     const link = linkOf(row);
     link.setAttribute("aria-current", "true");
     row.scrollIntoView({ block });
-    history.replaceState(null, "", link.href);
     by("link").dataset.copy = link.href;
     tellPlace();
     drawMap();
@@ -39,6 +37,7 @@
   function show(link, ref) {
     const url = link.dataset.pane ?? by("steps").dataset.steps + ref;
     const pane = by("pane");
+    history.replaceState(null, "", link.href);
     const select = "#step, #results .empty"; // The step, or why there is none.
     htmx.ajax("GET", url, { source: pane, target: pane, select, swap: "innerHTML" });
     pane.scrollTop = 0;
@@ -236,5 +235,5 @@
   });
   by("minimap").addEventListener("pointerdown", pointed);
 
-  if (list) begin();
+  begin();
 }
