@@ -93,7 +93,7 @@ class Indexing:
         while not self._stop.is_set():
             with suppress(PersistenceError):
                 self._index()
-            self._stop.wait(_INDEXING_EVERY)
+            self._stop.wait(_PATIENCE)
 
     def _index(self) -> None:
         """Index again and again, until that fails or the console stops."""
