@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from curio_persistence.console.site import Site, inner_path
 from curio_persistence.errors import (
@@ -171,6 +171,8 @@ def answer_to(site: Site, request: Request, error: Exception) -> Response:
         _log.warning("%s at %s: %s", type(error).__name__, _place_of(error), problem.title)
     if is_for_programs(request):
         answer = problem_json(problem)
+    elif site.options.team and "curio.key" not in request.scope:
+        answer = problem_text(problem)
     else:
         answer = problem_page(site.at(request), request, problem)
     answer.headers.update(getattr(error, "headers", None) or {})
@@ -197,6 +199,12 @@ def problem_json(problem: Problem) -> Response:
     return JSONResponse(
         content, problem.status, problem.headers, media_type="application/problem+json"
     )
+
+
+def problem_text(problem: Problem) -> Response:
+    """Return an error for readers who are not known: the frame of pages names the database."""
+    told = f"{problem.title}. {problem.detail}"
+    return PlainTextResponse(told, problem.status, problem.headers)
 
 
 def problem_page(site: Site, request: Request, problem: Problem) -> Response:

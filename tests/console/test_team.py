@@ -170,7 +170,9 @@ def test_a_reader_without_a_key_learns_nothing_of_the_database(persistence: Pers
     persistence.keys.create("Ada")
     client = team_client(persistence)
     for path in ("/runs", "/nowhere", "/login", "/api/v1/runs", "/settings"):
-        assert "memory" not in client.get(path).text
+        for method in ("GET", "PUT", "POST"):
+            answer = client.request(method, path, headers=SAME_ORIGIN, content=b"%ff")
+            assert "memory" not in answer.text, (method, path)
 
 
 # --- hosts, origins and proxies -------------------------------------------------------------------

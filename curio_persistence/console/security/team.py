@@ -12,7 +12,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from curio_persistence.console.errors import Problem, is_for_programs, problem_json, problem_of
+from curio_persistence.console.errors import (
+    Problem,
+    is_for_programs,
+    problem_json,
+    problem_of,
+    problem_text,
+)
 from curio_persistence.console.security.limits import KeyLimits, kind_of
 from curio_persistence.console.security.proxies import Proxies
 from curio_persistence.console.security.requests import (
@@ -156,8 +162,4 @@ def _login_wanted(site: Site, request: Request) -> Response:
 
 
 def _without_frame(request: Request, problem: Problem) -> Response:
-    """Return an error for readers who are not known: the frame of pages names the database."""
-    if is_for_programs(request):
-        return problem_json(problem)
-    told = f"{problem.title}. {problem.detail}"
-    return PlainTextResponse(told, problem.status, problem.headers)
+    return problem_json(problem) if is_for_programs(request) else problem_text(problem)
