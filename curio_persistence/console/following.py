@@ -49,7 +49,7 @@ class Look:
 
     def row(self, event: AgentRunEvent) -> str:
         """Return the row of an event; "" if it does not pass the filters."""
-        return str(self._line(row_of(event))) if self.shows(event) else ""
+        return str(self._line(row_of(event))).replace("\n", "") if self.shows(event) else ""
 
 
 class RenderedRows:

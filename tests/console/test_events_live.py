@@ -176,8 +176,8 @@ def test_filters_hold_for_what_comes_in(persistence: Persistence, open_events: O
     wait_for_row(page, 7)
     assert rows(page) == ids(range(7, 0, -1))
     page.go_back()
+    page.wait_for_selector("#event-5", state="detached")
     page.wait_for_selector('[data-state="live"]')
-    wait_for_row(page, 6)
     assert rows(page) == ids([6])
 
 
