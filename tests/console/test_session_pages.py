@@ -75,7 +75,7 @@ def test_a_conversation_shows_what_was_asked_done_and_answered(chat: Persistence
 def test_a_long_conversation_is_paged_back_to_its_begin(persistence: Persistence) -> None:
     persistence.create_agent_runs(
         AgentRun("a", f"r{n}", session_id="s", objective=f"q{n}.", created_at=NOW + timedelta(n))
-        for n in range(120)
+        for n in range(70)
     )
     client, path, asked = client_of(persistence), "/sessions/s", []
     while path:
@@ -83,7 +83,7 @@ def test_a_long_conversation_is_paged_back_to_its_begin(persistence: Persistence
         asked[:0] = re.findall(r"q\d+\.", page)
         earlier = re.search(r'href="([^"]+)" data-key="n"', page)
         path = earlier[1].replace("&amp;", "&") if earlier else ""
-    assert asked == [f"q{n}." for n in range(120)]
+    assert asked == [f"q{n}." for n in range(70)]
 
 
 def test_a_timeline_has_each_tool_call_once(chat: Persistence) -> None:
