@@ -114,6 +114,19 @@ def test_questions_to_an_archive_are_measured(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [page]
 
 
+@pytest.mark.thorough
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # It opens a browser some twenty times.
+def test_the_pages_of_the_console_are_measured(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    done = run("console.py", "--quick", f"--output={page}", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text("utf-8")
+    assert "500 steps from the middle of 10,000" in text
+    assert "status 5" not in text
+    assert list(tmp_path.iterdir()) == [page]
+
+
 @pytest.mark.parametrize(
     ("goal", "raw", "ours", "ratio", "verdict"),
     [
