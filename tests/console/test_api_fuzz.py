@@ -1,4 +1,4 @@
-"""Requests that schemathesis makes of the OpenAPI document: none is answered with a 5xx."""
+"""Requests that schemathesis makes of the OpenAPI document: answers are as it says, never a 5xx."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore"),  # Of the packages that schemathesis brings.
 ]
-_EXAMPLES = 40
+_EXAMPLES = 25
 _HEADERS = {"Host": "localhost", "Authorization": "Bearer x"}
 _ENDLESS = {each.path for each in OPERATIONS if each.answer.kind == "stream"}
 
 
-def test_no_request_that_the_document_describes_fails() -> None:
+def test_each_request_that_the_document_describes_is_answered_as_it_says() -> None:
     schemathesis = pytest.importorskip("schemathesis")
     with InMemoryPersistence() as persistence:
         for number in range(3):
@@ -36,6 +36,7 @@ def test_no_request_that_the_document_describes_fails() -> None:
 def ask(operation: Any) -> None:
     """Send the requests of an operation."""
     from hypothesis import HealthCheck, given, settings
+    from schemathesis.specs.openapi import checks
 
     @settings(
         max_examples=_EXAMPLES,
@@ -48,5 +49,11 @@ def ask(operation: Any) -> None:
     def asked(case: Any) -> None:
         answer = case.call(headers=_HEADERS)
         assert answer.status_code < 500, (operation.label, answer.text)
+        as_described = (
+            checks.response_schema_conformance,
+            checks.status_code_conformance,
+            checks.content_type_conformance,
+        )
+        case.validate_response(answer, checks=as_described)
 
     asked()

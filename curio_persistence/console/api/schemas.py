@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from curio_persistence.capabilities.alerts.rules import AlertSettings
 from curio_persistence.console.api.operation import Answer
 
 Schema = dict[str, Any]
@@ -56,11 +57,14 @@ NAMED: Mapping[str, Schema] = {
             "expires": {"type": "string", "examples": ["90d"]},
         },
         "required": ["name"],
+        "additionalProperties": False,
     },
     "AlertSettings": {
         "type": "object",
-        "description": "The settings of `alerts.create`, with `rule_id` for a new rule.",
-        "properties": {"rule_id": _TEXT, "condition": _TEXT},
+        "description": "The settings of `alerts.create`. A new rule needs `rule_id`, `condition` "
+        "and, unless it is about silence, `threshold`.",
+        "properties": {name: {} for name in ("rule_id", *AlertSettings.__annotations__)},
+        "additionalProperties": False,
     },
 }
 """Schemas of what is no record."""

@@ -80,7 +80,8 @@ class _Endpoint:
             found = await run_in_threadpool(self._call, request, operation, content)
         except (PersistenceError, HTTPException) as error:
             problem = problem_of(error)
-            return _json(self._root.told(problem), problem.status, problem.headers)
+            further = getattr(error, "headers", None) or {}
+            return _json(self._root.told(problem), problem.status, problem.headers | further)
         return _json(found, operation.status)
 
     def _operation(self, request: Request) -> Operation:
