@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.thorough
 
@@ -149,3 +150,42 @@ def test_the_theme_is_changed_by_t_and_kept(open_page: Open) -> None:
     press(page, "g", "r")
     page.wait_for_url("**/runs")
     assert page.evaluate("document.documentElement.dataset.theme") == theme
+
+
+def test_two_runs_are_picked_and_compared_by_keys(open_page: Open) -> None:
+    page = open_page("/runs")
+    press(page, "j", "x", "j", "x")
+    compare = page.get_by_role("button", name="Compare 2")
+    assert compare.is_enabled()
+    compare.focus()
+    press(page, "Enter")
+    page.wait_for_url("**/compare?**")
+
+
+def test_the_failures_of_a_run_are_reached_by_e(open_page: Open) -> None:
+    page = open_page("/runs/run-56")
+    press(page, "e")
+    page.wait_for_url("**step=event:**")
+    assert page.locator("[data-row][data-failed][data-current]").count() == 1
+
+
+def test_z_leads_to_the_time_zone_and_back(open_page: Open) -> None:
+    page = open_page("/events?agent_id=coder")
+    press(page, "z")
+    page.wait_for_url("**/preferences**")
+    page.fill("input[name=zone]", "Asia/Tokyo")
+    press(page, "Enter")
+    page.wait_for_url("**/events?agent_id=coder")
+    assert page.get_by_text("Tokyo").is_visible()
+
+
+@pytest.mark.parametrize("path", ["/runs", "/events", "/search?q=timeouterror"])
+def test_back_returns_to_the_filters_before(open_page: Open, path: str) -> None:
+    page = open_page(path)
+    agent = page.locator("main select[name=agent_id]")
+    agent.select_option("coder")
+    page.wait_for_url("**agent_id=coder**")
+    page.wait_for_load_state("networkidle")
+    page.go_back()
+    expect(agent).to_have_value("")
+    assert place(page) == path
