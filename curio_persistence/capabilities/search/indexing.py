@@ -127,7 +127,9 @@ class Indexing:
         if table is RUNS:
             where: Where = _OUTDATED
         else:
-            where = (Filter("id", ">", self._consumers[table].watermark().upto),)
+            upto = self._consumers[table].watermark().upto
+            # All are counted by the smallest index, but from an id on by the rows themselves.
+            where = (Filter("id", ">", upto),) if upto else ()
         return self._store.count(table, where)
 
     def lost(self, table: Table[Any]) -> int:
