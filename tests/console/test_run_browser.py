@@ -120,11 +120,11 @@ def test_play_goes_on_until_it_is_stopped(open_page: Open) -> None:
 def test_bars_are_as_long_as_the_screen_shows(open_page: Open) -> None:
     page = open_page(URL)
     bar = page.locator(".step rect").nth(1)
-    expect(bar).to_have_attribute("width", re.compile(r"^[2-9]\d\.|^\d{3}"))
+    expect(bar).to_have_attribute("width", re.compile(r"^([2-9]|\d\d)\.?\d*%"))
     page.locator("#fit").click()
-    expect(bar).to_have_attribute("width", "3")
+    expect(bar).to_have_attribute("width", "0.5%")
     page.locator("#fit").click()
-    expect(bar).to_have_attribute("width", re.compile(r"^[2-9]\d\.|^\d{3}"))
+    expect(bar).to_have_attribute("width", re.compile(r"^([2-9]|\d\d)\.?\d*%"))
 
 
 def test_the_map_leads_to_any_time_of_the_run(open_page: Open) -> None:

@@ -12,9 +12,8 @@ from curio_persistence.views.html.text import Html
 from curio_persistence.views.minimap import Lane, RunOutline
 from curio_persistence.views.wording import number, span
 
-SCALE = 1000
-"""The width of a bar's drawing: that of the whole run."""
-_NARROWEST = 2
+_NARROWEST = 0.5
+"""Hundredths of the whole run that the bar of any step takes."""
 _MS = timedelta(milliseconds=1)
 _BAD_LEVELS = ("error", "critical")
 _DEEPEST = 4
@@ -48,8 +47,7 @@ class Row(NamedTuple):
     depth: int
     tokens: str
     took: str
-    bar_x: int
-    bar_width: int
+    bar: Html
     data: Html
     cost: Decimal | None
     run_id: str
@@ -71,8 +69,6 @@ def _row(step: BriefStep, begin: datetime, total: float) -> Row:
     kind = kind_of(step.kind)
     begin_ms = (step.began - begin) / _MS
     took_ms = max(step.took_ms or 0.0, 0.0)
-    x = min(max(round(begin_ms / total * SCALE), 0), SCALE - _NARROWEST)
-    width = min(max(round(took_ms / total * SCALE), _NARROWEST), SCALE - x)
     cost = step.cost_usd if kind != "child" else None
     is_short = total < _SHORT_MS
     return Row(
@@ -86,13 +82,19 @@ def _row(step: BriefStep, begin: datetime, total: float) -> Row:
         step.depth,
         _tokens(step),
         "" if step.took_ms is None else span(step.took_ms),
-        x,
-        width,
+        _bar(begin_ms / total, took_ms / total),
         _data(begin_ms, took_ms, 2 if is_short else 0, cost),
         cost,
         step.run_id,
         step.child_id,
     )
+
+
+def _bar(begin: float, length: float) -> Html:
+    """Return the place of a bar, as shares of the whole run."""
+    x = min(max(100 * begin, 0.0), 100 - _NARROWEST)
+    width = min(max(100 * length, _NARROWEST), 100 - x)
+    return Html(f'x="{x:.2f}%" width="{width:.2f}%"')
 
 
 def _data(begin_ms: float, took_ms: float, places: int, cost: Decimal | None) -> Html:

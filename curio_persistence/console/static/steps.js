@@ -111,8 +111,9 @@
   function drawBars(some, [begin, length]) {
     for (const row of some) {
       const bar = row.querySelector("rect");
-      bar.setAttribute("x", ((number(row, "b") - begin) / length) * 1000);
-      bar.setAttribute("width", Math.max((number(row, "t") / length) * 1000, 3));
+      const share = (ms) => (100 * ms) / length;
+      bar.setAttribute("x", `${share(number(row, "b") - begin)}%`);
+      bar.setAttribute("width", `${Math.max(share(number(row, "t")), 0.5)}%`);
     }
   }
 
