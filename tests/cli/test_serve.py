@@ -10,7 +10,8 @@ import signal
 import socket
 import subprocess
 from io import RawIOBase
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -18,9 +19,11 @@ from curio_persistence import connect
 from tests.cli.program import Program
 
 
-def url_of(process: subprocess.Popen[str]) -> str:
+def told_by(process: subprocess.Popen[str]) -> dict[str, str]:
+    """Return the line of JSON that a server prints when it has started."""
     assert process.stdout is not None
-    return str(json.loads(process.stdout.readline())["url"])
+    told: dict[str, str] = json.loads(process.stdout.readline())
+    return told
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -28,8 +31,15 @@ def test_serve_makes_the_database_and_ends_cleanly_on_a_signal(
     program: Program, number: signal.Signals
 ) -> None:
     with program.start("serve", "--port", "0", "--db-path", "new.db") as process:
-        with urlopen(f"{url_of(process)}/readyz") as answer:
+        told = told_by(process)
+        with urlopen(f"{told['url']}/readyz") as answer:
             assert json.load(answer) == {"status": "ok"}
+        with pytest.raises(HTTPError, match="401") as refused:
+            urlopen(f"{told['url']}/api/v1/runs")
+        refused.value.close()
+        known = {"Authorization": f"Bearer {told['token']}"}
+        with urlopen(Request(f"{told['url']}/api/v1/runs", headers=known)) as answer:
+            assert json.load(answer)["items"] == []
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert (process.returncode, said) == (
