@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import isfinite
@@ -48,11 +49,21 @@ def parsed_beginning(text: str) -> Any:
         try:
             members[key], at = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError):
-            members[key] = text[at:].lstrip('"')
+            members[key] = _beginning_of_value(text[at:])
             break
     return members or text
 
 
+def _beginning_of_value(text: str) -> str:
+    """Return the text whose JSON is cut, perhaps in the middle of an escape; others as they are."""
+    if text.startswith('"'):
+        for end in range(len(text), len(text) - _ESCAPE, -1):
+            with suppress(ValueError):
+                return str(json.loads(f'{text[:end]}"'))
+    return text
+
+
+_ESCAPE = len("\\ud83d\\ude00")
 _DECODER = json.JSONDecoder()
 _MEMBER = re.compile(r'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*')
 

@@ -132,6 +132,23 @@ def test_a_brief_step_tells_one_line(planned: Persistence) -> None:
     assert still_open.ref.kind == "event"
 
 
+def test_a_line_of_a_very_long_payload_tells_the_same(persistence: Persistence) -> None:
+    run(persistence, "r")
+    given = {"tool_name": "fetch", "args": {"q": 'a "b" \\ 東'}, "result": "two\nlines " * 5_000}
+    event(persistence, "r", 1, "tool_call", {**given, "latency_ms": 1.5, "error": None})
+    event(persistence, "r", 2, "tool_call", {**given, "error": "TimeoutError"}, level="warning")
+    event(persistence, "r", 3, "noted", "x" * 10_000)
+    call(persistence, "r", 4, response_content="y" * 10_000)
+    fine, failed, noted, answered = persistence.runs.steps("r")
+    for tool in (fine, failed):
+        assert tool.name == "fetch"
+        assert tool.text.startswith('{"q": "a \\"b\\" \\\\ 東"} two lines two lines')
+        assert len(tool.text) == 160
+    assert (fine.took_ms, fine.error) == (1.5, None)
+    assert failed.error == "TimeoutError"
+    assert (noted.text, answered.text) == ("x" * 159 + "…", "y" * 159 + "…")
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 def test_pages_joined_are_the_whole_in_both_directions(planned: Persistence, limit: int) -> None:
     whole = list(planned.runs.steps("東京", limit=None))
