@@ -175,6 +175,7 @@ def _parameter(document: Path) -> Any:
     return pytest.param(document, marks=marks, id=document.name)
 
 
+@pytest.mark.timeout(600)  # A document may have a hundred commands.
 @pytest.mark.parametrize("document", [*map(_parameter, with_something_to_execute())])
 def test_examples_in_documents_work_as_pasted(
     document: Path,
