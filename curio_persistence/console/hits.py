@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from curio_persistence.capabilities.search import SearchHit
+from curio_persistence.console.rows import row_of
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.persistence import Persistence
 
@@ -15,13 +16,15 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One hit: `step` names it in its run, `label` says what it is, `failed` that it went wrong.
+    """One hit: `step` names it in its run, `kind` and `label` say what it is.
 
-    `parts` are the pieces of the snippet, each with True if it is what was searched for.
+    `failed` says that it went wrong. `parts` are the pieces of the snippet, each with True if it is
+    what was searched for.
     """
 
     found: SearchHit
     step: str | None
+    kind: str
     label: str
     failed: bool
     parts: tuple[tuple[str, bool], ...]
@@ -66,12 +69,12 @@ def _runs(persistence: Persistence, run_ids: list[str]) -> dict[str | None, Agen
 def _hit(found: SearchHit) -> Hit:
     record = found.record
     if isinstance(record, AgentRunEvent):
-        failed = record.level in ("error", "critical")
-        return Hit(found, f"event:{record.id}", record.event_type, failed, _parts(found))
+        row, step = row_of(record), f"event:{record.id}"
+        return Hit(found, step, row.step.kind, row.name, row.failed, _parts(found))
     if isinstance(record, AgentLLMUsage):
         failed = record.status != "success"
-        return Hit(found, f"usage:{record.id}", record.model, failed, _parts(found))
-    return Hit(found, None, "run", record.status in ("error", "timeout"), _parts(found))
+        return Hit(found, f"usage:{record.id}", "model", record.model, failed, _parts(found))
+    return Hit(found, None, "run", "run", record.status in ("error", "timeout"), _parts(found))
 
 
 def _parts(hit: SearchHit) -> tuple[tuple[str, bool], ...]:
