@@ -1,5 +1,8 @@
 """How `make docs` builds the site: Sphinx, with pages in Markdown and a reference of docstrings."""
 
+from pathlib import Path
+from shutil import copytree
+
 from curio_persistence import __version__
 
 project = "curio_persistence"
@@ -22,3 +25,15 @@ autodoc_typehints = "signature"
 autodoc_inherit_docstrings = True
 autodoc_default_options = {"members": True, "inherited-members": True}
 python_use_unqualified_type_names = True
+
+
+def setup(app):
+    """Copy the pictures, which pages show by HTML: a light one or a dark one."""
+    app.connect("build-finished", _copy_pictures)
+
+
+def _copy_pictures(app, error):
+    if error is None:
+        copytree(
+            Path(app.confdir, "pictures"), Path(app.outdir, "docs/pictures"), dirs_exist_ok=True
+        )

@@ -221,6 +221,16 @@ def test_the_readme_begins_with_the_quickstart() -> None:
     assert first.text.count("\n") == 20
 
 
+def test_every_picture_is_there_in_both_themes_and_is_shown() -> None:
+    shown = {
+        (document.parent / name).resolve()
+        for document in (ROOT / "README.md", ROOT / "docs/console.md")
+        for name in re.findall(r'(?:src|srcset)="([^"]+)"', document.read_text(encoding="utf-8"))
+    }
+    assert shown == {*(ROOT / "docs/pictures").glob("*.png")}
+    assert {path.stem.rpartition("-")[2] for path in shown} == {"light", "dark"}
+
+
 def test_every_error_is_documented() -> None:
     text = ERRORS.read_text(encoding="utf-8")
     errors = {name for name in curio_persistence.__all__ if name.endswith("Error")}
