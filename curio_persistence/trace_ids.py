@@ -35,6 +35,7 @@ def trace_id_of(run_id: str) -> str:
     return blake2b(run_id.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
+@lru_cache(1_024)
 def span_id_of(run_id: str) -> str:
     """Return the span of a run: the last 16 digits of its trace, or of what would be its trace."""
     received = _RECEIVED.fullmatch(run_id)

@@ -495,6 +495,7 @@ def test_parents_in_a_circle_are_opened_at_the_earliest(persistence: Persistence
     assert drawn(trace) == ["agent of r", "  own", "y", "  z", "    x"]
     assert [node.in_circle for node in trace.walk()] == [False, False, True, False, False]
     assert len(trace.spans) == 5
+    assert [*persistence.traces.query()] == [trace.summary]
 
 
 def test_runs_in_a_circle_are_one_trace(persistence: Persistence) -> None:

@@ -119,8 +119,7 @@ class TraceViews(SavedSpans):
     def _summaries(self, roots: Sequence[Root]) -> Columns:
         """Return the summaries of traces, as columns in stored form."""
         reader = TraceReader(self._store, brief=True)
-        traces = reader.read([root.seed for root in roots]) if roots else []
-        summaries = [trace.summary for trace in traces if trace.spans]
+        summaries = reader.summaries([root.seed for root in roots]) if roots else []
         return [
             [TRACES.encode_value(name, getattr(summary, name)) for summary in summaries]
             for name in TRACES.names

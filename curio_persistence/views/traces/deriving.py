@@ -7,7 +7,7 @@ for more than what is derived; tokens and cost are always those of its model cal
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -40,6 +40,12 @@ _NUMBERS = (
     "reasoning_tokens",
     "cost_usd",
 )
+_COUNTS = ("model_calls", "unpriced", *_NUMBERS)
+_numbers = attrgetter(*_NUMBERS)
+# Each span asks for some of these, and an Enum takes its time to tell a value.
+_OK, _ERROR, _RUNNING = Status.OK.value, Status.ERROR.value, Status.RUNNING.value
+_CANCELLED = Status.CANCELLED.value
+_LLM, _TOOL, _SPAN_EVENT = Kind.LLM.value, Kind.TOOL.value, EventType.SPAN.value
 _SAID_NOTHING = {"name": "", "kind": Kind.SPAN.value, "status": Status.UNSET.value}
 """The defaults of a saved span, which do not replace what is derived."""
 
@@ -61,12 +67,25 @@ class Spans:
 
     def done(self) -> tuple[TraceSpan, ...]:
         """Return the spans by the times when they began."""
-        for span_id, parent_span_id in self._began_in.items():
-            if parent_span_id in self._drafts:
-                self._drafts[span_id]["parent_span_id"] = parent_span_id
+        self._place_children()
         spans = [self._span(span_id, **draft) for span_id, draft in self._drafts.items()]
         # Those that began together stay in the order of their records.
         return tuple(sorted(spans, key=attrgetter("started_at")))
+
+    def brief(self) -> list[Any]:
+        """Return the spans as `done` does, in no order, only to be counted."""
+        self._place_children()
+        return [_Brief(span_id, draft) for span_id, draft in self._drafts.items()]
+
+    def span(self, span_id: str) -> TraceSpan | None:
+        """Return one of the spans; None if it is not there."""
+        draft = self._drafts.get(span_id)
+        return None if draft is None else self._span(span_id, **draft)
+
+    def _place_children(self) -> None:
+        for span_id, parent_span_id in self._began_in.items():
+            if parent_span_id in self._drafts:
+                self._drafts[span_id]["parent_span_id"] = parent_span_id
 
     def _span(self, span_id: str, *, cost_usd: int | None = None, **draft: Any) -> TraceSpan:
         trace_id = draft.pop("trace_id", self._trace_id)
@@ -75,8 +94,8 @@ class Spans:
     def _add(self, span_id: str, draft: Draft) -> Draft:
         """Add what a record tells of a span; what another one told before stays."""
         told = {name: value for name, value in draft.items() if value is not None}
-        known = self._drafts.setdefault(span_id, {})
-        known |= {name: value for name, value in told.items() if name not in known}
+        if (known := self._drafts.setdefault(span_id, told)) is not told:
+            known |= {name: value for name, value in told.items() if name not in known}
         return known
 
     # --- runs ---------------------------------------------------------------------------------
@@ -84,7 +103,7 @@ class Spans:
     def add_run(self, run: RunRow) -> None:
         """Add a run, below the one that started it."""
         status = status_of_run(run.status)
-        if status == Status.RUNNING.value and run.finished_at is None:
+        if status == _RUNNING and run.finished_at is None:
             self._running.add(run.run_id)
         self._add(
             span_id_of(run.run_id),
@@ -133,7 +152,7 @@ class Spans:
             self._began_in.setdefault(span_id_of(event.run_id), event.parent_span_id)
 
     def _add_ended(self, event: EventRow, begin: EventRow | None) -> None:
-        is_span = event.event_type == EventType.SPAN.value
+        is_span = event.event_type == _SPAN_EVENT
         if not is_span and event.tool_name is None:
             return  # It does not tell which tool was called.
         payload = _payload(event)
@@ -153,7 +172,7 @@ class Spans:
                 **_named(event, payload),
                 "parent_span_id": event.parent_span_id,
                 "run_id": event.run_id,
-                "status": Status.ERROR.value if failed else Status.OK.value,
+                "status": _ERROR if failed else _OK,
                 "error_message": error,
                 "started_at": start,
                 "ended_at": end,
@@ -169,7 +188,7 @@ class Spans:
                 **_named(event, _payload(event)),
                 "parent_span_id": event.parent_span_id,
                 "run_id": event.run_id,
-                "status": Status.RUNNING.value if is_running else Status.UNSET.value,
+                "status": _RUNNING if is_running else Status.UNSET.value,
                 "started_at": _moment(event.timestamp),
             },
         )
@@ -181,15 +200,15 @@ class Spans:
         end = _moment(call.created_at)
         failed = call.status != "success"
         cancelled = call.status == AgentRunStatus.CANCELLED.value
-        bad = Status.CANCELLED.value if cancelled else Status.ERROR.value
+        bad = _CANCELLED if cancelled else _ERROR
         known = self._add(
             call.span_id or f"usage:{call.id}",
             {
                 "name": call.model or "model call",
-                "kind": Kind.LLM.value,
+                "kind": _LLM,
                 "parent_span_id": call.parent_span_id,
                 "run_id": call.run_id,
-                "status": bad if failed else Status.OK.value,
+                "status": bad if failed else _OK,
                 "error_message": decode_text(call.error_message),
                 "started_at": _shifted(end, -1000 * (call.latency_ms or 0)),
                 "ended_at": end,
@@ -199,9 +218,8 @@ class Spans:
                 "output": decode_text(call.response_content),
             },
         )
-        numbers = {name: getattr(call, name) for name in _NUMBERS}
-        counts = {"model_calls": 1, "unpriced": int(call.cost_usd is None)}
-        for name, number in {**numbers, **counts}.items():
+        counts = (1, int(call.cost_usd is None), *_numbers(call))
+        for name, number in zip(_COUNTS, counts, strict=True):
             if number is not None:
                 known[name] = known.get(name, 0) + number
 
@@ -223,6 +241,20 @@ class Spans:
                 known.pop(name, None)
         known |= told | {name: known[name] for name in ("run_id",) if name in known}
 
+
+class _Brief:
+    """A span as a draft tells it, made in a fifth of the time of a TraceSpan."""
+
+    is_run = TraceSpan.is_run
+
+    def __init__(self, span_id: str, draft: Draft) -> None:
+        cost = decode_money(draft.get("cost_usd"))
+        self.__dict__.update(draft, span_id=span_id, cost_usd=cost)
+
+
+for _field in fields(TraceSpan):
+    if _field.default is not MISSING:
+        setattr(_Brief, _field.name, _field.default)
 
 _FIELDS = tuple(field.name for field in fields(AgentSpan) if field.name != "span_id")
 _values = attrgetter(*_FIELDS)
@@ -253,12 +285,12 @@ def _took(payload: Mapping[str, Any]) -> float | None:
 def _named(event: EventRow, payload: Mapping[str, Any]) -> Draft:
     """Return what was called, with what, and what came of it."""
     end = BEGINS.get(event.event_type, event.event_type)
-    if end == EventType.SPAN.value:
+    if end == _SPAN_EVENT:
         name, kind, given, result = "name", _text(payload, "kind"), "input", "output"
     elif end == TOOL_STEP:
-        name, kind, given, result = "name", Kind.TOOL.value, "args", "content"
+        name, kind, given, result = "name", _TOOL, "args", "content"
     else:
-        name, kind, given, result = "tool_name", Kind.TOOL.value, "args", "result"
+        name, kind, given, result = "tool_name", _TOOL, "args", "result"
     return {
         "name": event.tool_name or _text(payload, name),
         "kind": kind or Kind.SPAN.value,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from curio_persistence.capabilities.traces import outermost_of_traces, runs_of_traces
@@ -12,7 +13,8 @@ from curio_persistence.tables import SPANS
 from curio_persistence.trace_ids import may_share_its_trace, span_id_of, trace_id_of
 from curio_persistence.views.traces.deriving import Spans
 from curio_persistence.views.traces.records import EventRow, RecordReader, RunRow
-from curio_persistence.views.traces.trace import Trace, TraceSpan
+from curio_persistence.views.traces.trace import Trace, TraceSpan, TraceSummary, summary_of
+from curio_persistence.views.traces.tree import depth_of
 
 
 class Seed(NamedTuple):
@@ -85,6 +87,17 @@ class TraceReader:
 
     def read(self, seeds: Sequence[Seed]) -> list[Trace]:
         """Return the traces of some seeds, in their order."""
+        found = self._collected(seeds)
+        return [_trace(seed, found[seed.trace_id].done()) for seed in seeds]
+
+    def summaries(self, seeds: Sequence[Seed]) -> list[TraceSummary]:
+        """Return what the traces of some seeds add up to, in their order; none of those gone."""
+        found = self._collected(seeds)
+        told = (_summary(seed, found[seed.trace_id]) for seed in seeds)
+        return [summary for summary in told if summary is not None]
+
+    def _collected(self, seeds: Sequence[Seed]) -> dict[str, Spans]:
+        """Return by their ids all that is stored of the traces of some seeds."""
         traces = {seed.trace_id: Spans(seed.trace_id) for seed in seeds}
         of_run = self._add_runs(
             {run_id: traces[seed.trace_id] for seed in seeds for run_id in seed.run_ids}
@@ -98,7 +111,7 @@ class TraceReader:
         for spans, found in events.items():
             spans.add_events(found)
         self._add_saved(traces, of_run)
-        return [_trace(seed, traces[seed.trace_id].done()) for seed in seeds]
+        return traces
 
     def _add_runs(self, roots: Mapping[str, Spans]) -> dict[str, Spans]:
         """Add the runs of all traces, and return by run_id which trace each belongs to."""
@@ -123,8 +136,23 @@ class TraceReader:
 
 def _trace(seed: Seed, spans: tuple[TraceSpan, ...]) -> Trace:
     """Return a trace; its root is that of its first run, or else the first span without parent."""
+    return Trace(seed.trace_id, _root_id(seed, spans), spans)
+
+
+def _root_id(seed: Seed, spans: Sequence[TraceSpan]) -> str:
     if seed.run_ids:
-        return Trace(seed.trace_id, span_id_of(seed.run_ids[0]), spans)
+        return span_id_of(seed.run_ids[0])
     without = [span for span in spans if span.parent_span_id is None]
-    root = next(iter(without or spans), None)  # None if they were deleted meanwhile.
-    return Trace(seed.trace_id, root.span_id if root else "", spans)
+    # There is none if they were deleted meanwhile.
+    root = min(without or spans, key=attrgetter("started_at"), default=None)
+    return root.span_id if root else ""
+
+
+def _summary(seed: Seed, found: Spans) -> TraceSummary | None:
+    """Return what a trace adds up to, for which few need its tree; None if it has no spans."""
+    spans = found.brief()
+    root_id, depth = _root_id(seed, spans), depth_of(spans)
+    root = found.span(root_id)
+    if root is not None and depth is not None:
+        return summary_of(seed.trace_id, root, spans, depth)
+    return _trace(seed, found.done()).summary if spans else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -88,6 +88,37 @@ class TraceSummary(Record):
     unpriced: int
 
 
+def summary_of(
+    trace_id: str, root: TraceSpan, spans: Sequence[TraceSpan], depth: int
+) -> TraceSummary:
+    """Return what the spans of a trace add up to."""
+    with_calls = [span for span in spans if span.model_calls]
+    costs = [span.cost_usd for span in with_calls if span.cost_usd is not None]
+    return TraceSummary(
+        trace_id,
+        root.run_id,
+        root.name,
+        root.status,
+        root.error_message,
+        root.agent_id,
+        root.session_id,
+        root.user_id,
+        root.started_at,
+        root.ended_at,
+        root.duration_ms,
+        root.input,
+        spans=len(spans),
+        runs=sum(span.is_run for span in spans),
+        model_calls=sum(span.model_calls for span in with_calls),
+        tool_calls=[span.kind for span in spans].count(SpanKind.TOOL.value),
+        errors=[span.status for span in spans].count(SpanStatus.ERROR.value),
+        depth=depth,
+        cost_usd=sum(costs, _NOTHING) if costs or not with_calls else None,
+        unpriced=sum(span.unpriced for span in with_calls),
+        **{name: sum(getattr(span, name) or 0 for span in with_calls) for name in _TOKENS},
+    )
+
+
 @dataclass(frozen=True)
 class Trace:
     """All spans of an outermost run, or those saved under one `trace_id`, by the time they began.
@@ -144,33 +175,8 @@ class Trace:
     @cached_property
     def summary(self) -> TraceSummary:
         """The totals of the trace."""
-        root, spans = self.root, self.spans
-        costs = [span.cost_usd for span in spans if span.cost_usd is not None]
-        calls = sum(span.model_calls for span in spans)
-        tokens = {name: sum(getattr(span, name) or 0 for span in spans) for name in _TOKENS}
-        return TraceSummary(
-            self.trace_id,
-            root.run_id,
-            root.name,
-            root.status,
-            root.error_message,
-            root.agent_id,
-            root.session_id,
-            root.user_id,
-            root.started_at,
-            root.ended_at,
-            root.duration_ms,
-            root.input,
-            spans=len(spans),
-            runs=sum(span.is_run for span in spans),
-            model_calls=calls,
-            tool_calls=sum(span.kind == SpanKind.TOOL for span in spans),
-            errors=sum(span.status == SpanStatus.ERROR for span in spans),
-            depth=max(node.depth for node in self.walk()),
-            cost_usd=sum(costs, _NOTHING) if costs or not calls else None,
-            unpriced=sum(span.unpriced for span in spans),
-            **tokens,
-        )
+        depth = max(node.depth for node in self.walk())
+        return summary_of(self.trace_id, self.root, self.spans, depth)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary, and the spans in the order of the tree, ready for JSON."""

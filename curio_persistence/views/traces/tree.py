@@ -81,30 +81,51 @@ def _ns(moment: datetime) -> int:
 
 def tree_of(spans: Sequence[TraceSpan], root: str) -> tuple[TraceNode, ...]:
     """Return the trees of some spans, each of another span_id; that with `root` comes first."""
-    places = _Places(spans, root)
+    places = _Places(spans)
+    places.arrange(root)
     nodes: dict[str, TraceNode] = {}
     for span_id in reversed(places.in_order):  # Those below come first.
         nodes[span_id] = places.node(span_id, nodes)
     return tuple(nodes[span_id] for span_id in places.tops)
 
 
+def depth_of(spans: Sequence[TraceSpan]) -> int | None:
+    """Return the levels below the tops of the trees; None if some parents lead in a circle."""
+    parents = _Places(spans).parents
+    depths: dict[str | None, int] = {None: -1}
+    for span_id in parents:
+        path: dict[str | None, None] = {}
+        at: str | None = span_id
+        while at not in depths:
+            if at in path:
+                return None
+            path[at] = None
+            at = parents[at or ""]
+        for depth, each in enumerate(reversed(path), depths[at] + 1):
+            depths[each] = depth
+    return max(depths.values())
+
+
 class _Places:
     """The place of each span: its parent, the spans below it, and how deep it is."""
 
-    def __init__(self, spans: Sequence[TraceSpan], root: str) -> None:
+    def __init__(self, spans: Sequence[TraceSpan]) -> None:
         self._spans = {span.span_id: span for span in spans}
-        self._begins = {span.span_id: begin_ns(span) for span in spans}
         self._runs = {
             span.run_id: span.span_id for span in spans if span.is_run and span.run_id is not None
         }
         self._missing: set[str] = set()
         self._implied: set[str] = set()
         """The spans that stand below their run because they name no parent that is there."""
-        self._parents = {span.span_id: self._parent_of(span) for span in spans}
+        self.parents = {span.span_id: self._parent_of(span) for span in spans}
+
+    def arrange(self, root: str) -> None:
+        """Find the tops of the trees and all that is below them, each by its begin."""
+        self._begins = {span_id: begin_ns(span) for span_id, span in self._spans.items()}
         self._circular = self._open_circles(root)
         self._below: dict[str | None, list[str]] = {}
         for span_id in sorted(self._spans, key=self._begins.__getitem__):
-            self._below.setdefault(self._parents[span_id], []).append(span_id)
+            self._below.setdefault(self.parents[span_id], []).append(span_id)
         odd = self._missing | self._circular
         first = self._top_of(root)
         self.tops = sorted(self._below[None], key=lambda each: (each != first, each in odd))
@@ -135,20 +156,20 @@ class _Places:
             at: str | None = begin
             while at is not None and at not in seen and at not in path:
                 path[at] = None
-                at = self._parents[at]
+                at = self.parents[at]
             if at in path:
                 ids = [*path]
                 circle = ids[ids.index(at) :]
                 implied = [each for each in circle if each in self._implied]
                 candidates = implied or circle
                 first = min(candidates, key=lambda each: (each != root, self._begins[each]))
-                self._parents[first] = None
+                self.parents[first] = None
                 opened.update(() if implied else (first,))
             seen.update(path)
         return opened
 
     def _top_of(self, span_id: str) -> str:
-        while (above := self._parents.get(span_id)) is not None:
+        while (above := self.parents.get(span_id)) is not None:
             span_id = above
         return span_id
 
@@ -162,7 +183,7 @@ class _Places:
             waiting += [(each, depth + 1) for each in reversed(below)]
 
     def node(self, span_id: str, nodes: Mapping[str, TraceNode]) -> TraceNode:
-        span, above = self._spans[span_id], self._parents[span_id]
+        span, above = self._spans[span_id], self.parents[span_id]
         children = tuple(nodes[each] for each in self._below.get(span_id, ()))
         early = 0 if above is None else self._begins[above] - self._begins[span_id]
         return TraceNode(
