@@ -73,28 +73,33 @@ class Periods:
         """Return the ISO 8601 name of the period of a stored time."""
         if time is None:
             return None
-        if (label := self._labels.get(time)) is None:
-            label = self._labels[time] = self._label(datetime.fromisoformat(time))
+        if self._zone is not None:
+            return _label(self._period, self._zone, time)
+        if (label := self._labels.get(time)) is None:  # This machine may move to another zone.
+            label = self._labels[time] = _label.__wrapped__(self._period, None, time)
         return label
 
-    def _label(self, moment: datetime) -> str:
-        moment = moment.replace(second=0, microsecond=0)
-        try:
-            return self._label_in(self._zone, moment)
-        except (OverflowError, ValueError):
-            # The zone's clocks show a year before 1 or after 9999, which has no name here.
-            return self._label_in(UTC, moment)
 
-    def _label_in(self, zone: tzinfo | None, moment: datetime) -> str:
-        local = moment.astimezone(zone)
-        if self._period == "hour":
-            # Subtracted in UTC: an hour that comes twice a year keeps its offset.
-            start = moment - timedelta(minutes=local.minute)
-            return start.astimezone(zone).isoformat(timespec="minutes")
-        if self._period == "week":
-            year, week, _ = local.isocalendar()
-            return f"{year:04}-W{week:02}"
-        return local.date().isoformat()[: _LENGTHS[self._period]]
+@lru_cache(10_000)  # The hours of a year.
+def _label(period: str, zone: tzinfo | None, time: str) -> str:
+    moment = datetime.fromisoformat(time).replace(second=0, microsecond=0)
+    try:
+        return _label_in(zone, period, moment)
+    except (OverflowError, ValueError):
+        # The zone's clocks show a year before 1 or after 9999, which has no name here.
+        return _label_in(UTC, period, moment)
+
+
+def _label_in(zone: tzinfo | None, period: str, moment: datetime) -> str:
+    local = moment.astimezone(zone)
+    if period == "hour":
+        # Subtracted in UTC: an hour that comes twice a year keeps its offset.
+        start = moment - timedelta(minutes=local.minute)
+        return start.astimezone(zone).isoformat(timespec="minutes")
+    if period == "week":
+        year, week, _ = local.isocalendar()
+        return f"{year:04}-W{week:02}"
+    return local.date().isoformat()[: _LENGTHS[period]]
 
 
 _YEARS = range(1972, 2038)

@@ -115,7 +115,7 @@ _FIRST_MOMENT = datetime.min.replace(tzinfo=UTC)
 _DAY = 86_400
 
 
-@lru_cache(1024)
+@lru_cache(4_096)  # The hours of half a year.
 def _stored_moment(seconds: int) -> str:
     return encode_time(_FIRST_MOMENT + timedelta(seconds=seconds))
 
