@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
@@ -59,7 +59,7 @@ class Filters:
         url: str,
         params: QueryParams,
         names: Iterable[str],
-        further: Iterable[str] = ("cursor", "order"),
+        further: Iterable[str] = ("cursor",),
     ) -> Filters:
         """Return what a query says; what is empty counts as left out.
 
@@ -94,6 +94,18 @@ class Filters:
         found = self.chosen.get(name, ())
         return (found,) if isinstance(found, str) else found
 
+    def choice(self, name: str, known: Sequence[str], usual: str) -> str:
+        """Return one of the page's own parameters, which takes one of some values.
+
+        Raise InvalidValueError for another value.
+        """
+        chosen = self.further.get(name, usual)
+        if chosen not in known:
+            raise InvalidValueError(
+                f"{name} is one of {', '.join(known)}, not {chosen[:100]!r}.", field=name
+            )
+        return chosen
+
     @property
     def cursor(self) -> str | None:
         return self.further.get("cursor")
@@ -106,6 +118,13 @@ class Filters:
         """Return the URL with some filters changed, from the first page on; None drops one."""
         kept = {name: text for name, text in self.further.items() if name != "cursor"}
         return self.url + query_text({**self.chosen, **kept, **changed})
+
+    def pager(self, next_cursor: str | None) -> dict[str, Any]:
+        """Return the URLs of the first page and of the next one, None where there is none."""
+        return {
+            "newest": self.with_() if self.cursor else None,
+            "older": self.with_(cursor=next_cursor) if next_cursor else None,
+        }
 
     def without(self, name: str, value: str | None = None) -> str:
         """Return the URL without a filter, or without one of its values."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +13,6 @@ from curio_persistence.console.activity import DRAWINGS, GROUPS, Activity, drawn
 from curio_persistence.console.filters import Filters
 from curio_persistence.console.site import Site
 from curio_persistence.console.windows import BUCKETS, LENGTHS, PARAMETERS, Window, instant
-from curio_persistence.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.analytics.records import PeriodTotals
@@ -45,8 +43,8 @@ def _activity(site: Site, request: Request) -> Response:
         site.paths.page("activity"), request.query_params, _FILTERS, (*PARAMETERS, "bucket", "by")
     )
     window = Window.of(filters.further, site.viewer(request), days=_DAYS)
-    bucket: Any = _chosen("bucket", filters, BUCKETS, window.bucket)
-    by = _chosen("by", filters, (_NO_GROUP, *GROUPS), _NO_GROUP)
+    bucket: Any = filters.choice("bucket", BUCKETS, window.bucket)
+    by = filters.choice("by", (_NO_GROUP, *GROUPS), _NO_GROUP)
     group = None if by == _NO_GROUP else by
     periods = window.periods(bucket)
     ask: dict[str, Any] = {"timezone": window.zone, "percentiles": True, **filters.values()}
@@ -68,15 +66,6 @@ def _activity(site: Site, request: Request) -> Response:
         charts_of=[(each.title, drawn(activity, each, site.paths)) for each in DRAWINGS],
         **_table(site, activity, window, ask),
     )
-
-
-def _chosen(name: str, filters: Filters, known: Sequence[str], usual: str) -> str:
-    chosen = filters.further.get(name, usual)
-    if chosen not in known:
-        raise InvalidValueError(
-            f"{name} is one of {', '.join(known)}, not {chosen[:100]!r}.", field=name
-        )
-    return chosen
 
 
 def _table(site: Site, activity: Activity, window: Window, ask: dict[str, Any]) -> dict[str, Any]:

@@ -69,8 +69,7 @@ def _agents(site: Site, request: Request) -> Response:
         lengths=LENGTHS,
         since=instant(window.since),
         rows=_rows(site.persistence, window, list(page)),
-        newest=filters.with_() if filters.cursor else None,
-        older=filters.with_(cursor=page.next_cursor) if page.next_cursor else None,
+        **filters.pager(page.next_cursor),
     )
 
 

@@ -51,7 +51,7 @@ def _alerts(
 ) -> Response:
     alerts = site.persistence.alerts
     params = request.query_params
-    filters = Filters.of(site.paths.page("alerts"), params, _FILTERS, ("cursor",))
+    filters = Filters.of(site.paths.page("alerts"), params, _FILTERS)
     rules, waiting = alerts.list(), unresolved(alerts)
     page = alerts.history(limit=_ROWS, cursor=filters.cursor, **filters.values())
     return site.render(
@@ -70,8 +70,7 @@ def _alerts(
         scope=scope_in_words,
         error=error,
         form=form or {},
-        newest=filters.link() if filters.cursor else None,
-        older=filters.link(cursor=page.next_cursor) if page.next_cursor else None,
+        **filters.pager(page.next_cursor),
     )
 
 

@@ -26,7 +26,6 @@ from curio_persistence.console.spending import (
     spent_before,
 )
 from curio_persistence.console.windows import LENGTHS, PARAMETERS, Period, Window, instant
-from curio_persistence.errors import InvalidValueError
 from curio_persistence.views.wording import price
 
 _FILTERS = ("agent_id", "model", "provider")
@@ -73,9 +72,7 @@ def _asked(site: Site, request: Request) -> _Asked:
     filters = Filters.of(
         site.paths.page("costs"), request.query_params, _FILTERS, (*PARAMETERS, "by")
     )
-    by = filters.further.get("by", "model")
-    if by not in GROUPS:
-        raise InvalidValueError(f"by is one of {', '.join(GROUPS)}, not {by[:100]!r}.", field="by")
+    by = filters.choice("by", tuple(GROUPS), "model")
     return _Asked(filters, Window.of(filters.further, site.viewer(request)), by)
 
 

@@ -47,8 +47,7 @@ def _events(site: Site, request: Request) -> Response:
         values=site.persistence.values,
         after=after,
         source=site.paths.here("/events/stream") + query_text(filters.chosen),
-        newest=filters.link() if filters.cursor else None,
-        older=filters.link(cursor=page.next_cursor) if page.next_cursor else None,
+        **filters.pager(page.next_cursor),
     )
 
 

@@ -22,7 +22,6 @@ from curio_persistence.console.windows import (
     instant,
     short_day,
 )
-from curio_persistence.errors import InvalidValueError
 from curio_persistence.views.wording import number
 
 if TYPE_CHECKING:
@@ -113,15 +112,9 @@ def _shown(
 
 def _group(filters: Filters) -> str | None:
     """Return the group as the façade names it: an id, or a tag of the metric's event."""
-    by = filters.further.get("by", _NO_GROUP)
+    by = filters.choice("by", (_NO_GROUP, *_GROUPS, "tag"), _NO_GROUP)
     tag = filters.further.get("tag")
-    if by == "tag" and tag:
-        return f"tags.{tag}"
-    if by not in (_NO_GROUP, "tag", *_GROUPS):
-        raise InvalidValueError(
-            f"by is one of {', '.join((_NO_GROUP, *_GROUPS, 'tag'))}, not {by[:100]!r}.", field="by"
-        )
-    return _GROUPS.get(by)
+    return f"tags.{tag}" if by == "tag" and tag else _GROUPS.get(by)
 
 
 def _aggregates(

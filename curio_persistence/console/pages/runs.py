@@ -78,8 +78,7 @@ def _runs(site: Site, request: Request) -> Response:
         more_chosen=any(name in filters.chosen for name in _MORE if name != "until"),
         started=_STARTED,
         more=_MORE,
-        newest=filters.link() if filters.cursor else None,
-        older=filters.link(cursor=page.next_cursor) if page.next_cursor else None,
+        **filters.pager(page.next_cursor),
     )
 
 

@@ -55,14 +55,12 @@ def _found(site: Site, query: str, filters: Filters) -> dict[str, Any]:
     )
     # Of records that were not searched, nobody knows their words.
     is_in_vain = not page and filters.cursor is None and not page.pending
-    kept = {"q": query, "order": filters.further.get("order")}
     return {
         "page": page,
         "groups": grouped(page, persistence),
         "understood": understood(query),
         "beginnings": _beginnings(persistence, query) if is_in_vain else {},
-        "newest": filters.link(**kept) if filters.cursor else None,
-        "older": filters.link(**kept, cursor=page.next_cursor) if page.next_cursor else None,
+        **filters.pager(page.next_cursor),
     }
 
 

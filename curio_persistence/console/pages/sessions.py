@@ -61,8 +61,7 @@ def _sessions(site: Site, request: Request) -> Response:
         sessions=list(page),
         statuses=STATUSES,
         values=site.persistence.values,
-        newest=filters.link() if filters.cursor else None,
-        older=filters.link(cursor=page.next_cursor) if page.next_cursor else None,
+        **filters.pager(page.next_cursor),
     )
 
 

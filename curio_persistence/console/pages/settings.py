@@ -168,7 +168,7 @@ def _end(site: Site, request: Request) -> Response:
 
 
 def _audit(site: Site, request: Request) -> Response:
-    filters = Filters.of(_url(site, "audit"), request.query_params, _AUDIT_FILTERS, ("cursor",))
+    filters = Filters.of(_url(site, "audit"), request.query_params, _AUDIT_FILTERS)
     page = site.persistence.audit.query(limit=_ROWS, cursor=filters.cursor, **filters.values())
     return _render(
         site,
@@ -179,8 +179,7 @@ def _audit(site: Site, request: Request) -> Response:
         names=_names(site),
         actions=ACTIONS,
         details=_details,
-        newest=filters.link() if filters.cursor else None,
-        older=filters.link(cursor=page.next_cursor) if page.next_cursor else None,
+        **filters.pager(page.next_cursor),
     )
 
 

@@ -52,8 +52,7 @@ def _traces(site: Site, request: Request) -> Response:
         traces=list(page),
         statuses=STATUSES,
         values=site.persistence.values,
-        newest=filters.link() if filters.cursor else None,
-        older=filters.link(cursor=page.next_cursor) if page.next_cursor else None,
+        **filters.pager(page.next_cursor),
     )
 
 
