@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
+from curio_persistence.console.moments import instant
 from curio_persistence.console.paths import Paths
 from curio_persistence.console.render.charts import (
     Chart,
@@ -19,7 +20,7 @@ from curio_persistence.console.render.charts import (
     stacked_bars,
     with_others,
 )
-from curio_persistence.console.windows import Period, instant
+from curio_persistence.console.windows import Period
 from curio_persistence.views.wording import number, span
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Windows of time as pages take them from their URL, and the buckets that divide one."""
+"""Moments as URLs say them, the bounds of lists, and the bucket that divides their time."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ _BUCKETS = (
 )
 
 
-class Window(NamedTuple):
-    """A window of time, and the bucket that divides it into at most some sixty bars."""
+class Bounds(NamedTuple):
+    """The begin and the end of the time of a list."""
 
     since: datetime
     until: datetime
 
     @property
     def bucket(self) -> str:
+        """Return the bucket that divides the time into at most some sixty bars."""
         length = (self.until - self.since).total_seconds()
         fitting = (name for name, seconds in _BUCKETS if length <= seconds * _MOST_BARS)
         return next(fitting, "month")
 
 
-def window_of(since: str, until: str, now: datetime, zone: tzinfo, default: str = "30d") -> Window:
-    """Return the window of two filters; one without `since` begins by the default before its end.
+def bounds_of(since: str, until: str, now: datetime, zone: tzinfo, default: str = "30d") -> Bounds:
+    """Return the bounds of two filters; one without `since` begins by the default before its end.
 
     Raise InvalidValueError for a window that ends before it begins.
     """
@@ -42,7 +43,7 @@ def window_of(since: str, until: str, now: datetime, zone: tzinfo, default: str 
         raise InvalidValueError(
             f"The window is empty: {until or 'now'} is not later than {since}.", field="until"
         )
-    return Window(begin, end)
+    return Bounds(begin, end)
 
 
 def moment_of(field: str, text: str, now: datetime, zone: tzinfo) -> datetime:
@@ -74,7 +75,6 @@ def _ago(age: str, now: datetime) -> datetime:
     return now - timedelta(**{_UNITS[age[-1]]: int(age[:-1])})
 
 
-def url_time(moment: datetime) -> str:
-    """Return a moment as it stands in URLs, such as `2026-11-29T08:00Z`."""
-    text = moment.astimezone(UTC).isoformat().removesuffix("+00:00")
-    return f"{text.removesuffix(':00')}Z"
+def instant(moment: datetime) -> str:
+    """Return a moment in UTC as the text of a filter, such as `2026-11-29T08:00:00Z`."""
+    return moment.isoformat().replace("+00:00", "Z")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from curio_persistence.console.moments import instant
 from curio_persistence.console.paths import Paths
 from curio_persistence.console.render.charts import Chart, Column, Series
+from curio_persistence.console.render.times import minute_time
 from curio_persistence.console.viewer import Viewer
-from curio_persistence.console.windows import instant, short_day
+from curio_persistence.console.windows import short_day
 from curio_persistence.models import FAILED_STATUSES, AgentRunStatus
 from curio_persistence.views.wording import number
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.run_counts import RunCount
 
-_COMPLETED = (AgentRunStatus.COMPLETED.value,)
+_COMPLETED = AgentRunStatus.COMPLETED.value
 _DAY = timedelta(days=1)
 
 
@@ -57,7 +59,7 @@ def outcomes(counts: Sequence[RunCount]) -> list[Series]:
     """Return the numbers of completed, failed and other runs, which did not end or were ended."""
     completed, failed, rest = {}, {}, {}
     for column, each in enumerate(counts):
-        completed[column] = sum(each.by.get(status, 0) for status in _COMPLETED)
+        completed[column] = each.by.get(_COMPLETED, 0)
         failed[column] = sum(each.by.get(status, 0) for status in FAILED_STATUSES)
         rest[column] = each.runs - completed[column] - failed[column]
     return [
@@ -71,20 +73,18 @@ def outcomes(counts: Sequence[RunCount]) -> list[Series]:
 
 
 def _title(viewer: Viewer, count: RunCount) -> str:
-    """Return `28 Nov, 10:12 to 10:30`; of whole days the first one, and the last one."""
+    """Return `28 Nov 10:12 to 10:30`; of whole days the first one, and the last one."""
     begin, end = viewer.local(count.begin), viewer.local(count.end)
     if (begin.hour, begin.minute, end.hour, end.minute) == (0, 0, 0, 0):
         last = (end - _DAY).date()
         days = short_day(begin.date())
         return days if last <= begin.date() else f"{days} to {short_day(last)}"
-    return f"{_moment(begin)} to {f'{end:%H:%M}' if end.date() == begin.date() else _moment(end)}"
+    is_one_day = begin.date() == end.date()
+    until = f"{end:%H:%M}" if is_one_day else minute_time(viewer, count.end)
+    return f"{minute_time(viewer, count.begin)} to {until}"
 
 
 def _label(viewer: Viewer, count: RunCount) -> str:
     begin = viewer.local(count.begin)
     is_day = (begin.hour, begin.minute) == (0, 0) and count.end - count.begin > _DAY / 2
     return short_day(begin.date()) if is_day else f"{begin:%H:%M}"
-
-
-def _moment(local: datetime) -> str:
-    return f"{short_day(local.date())}, {local:%H:%M}"

@@ -166,11 +166,6 @@ def _words(day: date, last: date, bucket: str) -> tuple[str, str]:
     return day_title(day), short_day(day)
 
 
-def instant(moment: datetime) -> str:
-    """Return a moment in UTC as the text of a filter."""
-    return moment.isoformat().replace("+00:00", "Z")
-
-
 def day_title(day: date) -> str:
     """Return `Wednesday 18 November`."""
     return f"{_WEEKDAYS[day.weekday()]} {day.day} {_LONG_MONTHS[day.month - 1]}"

@@ -11,8 +11,9 @@ from starlette.routing import BaseRoute
 
 from curio_persistence.console.activity import DRAWINGS, GROUPS, Activity, drawn
 from curio_persistence.console.filters import Filters
+from curio_persistence.console.moments import instant
 from curio_persistence.console.site import Site
-from curio_persistence.console.windows import BUCKETS, LENGTHS, PARAMETERS, Window, instant
+from curio_persistence.console.windows import BUCKETS, LENGTHS, PARAMETERS, Window
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.analytics.records import PeriodTotals

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from curio_persistence.console.filters import Filters
+from curio_persistence.console.moments import instant
 from curio_persistence.console.outcomes import outcome_chart, outcomes_of
 from curio_persistence.console.pages.costs import cost_chart
 from curio_persistence.console.pages.overview import runs_by_agent
@@ -21,7 +22,7 @@ from curio_persistence.console.site import Site
 from curio_persistence.console.spending import Spent, spending
 from curio_persistence.console.tools import Tool, tools_of
 from curio_persistence.console.viewer import Viewer
-from curio_persistence.console.windows import LENGTHS, PARAMETERS, Window, instant
+from curio_persistence.console.windows import LENGTHS, PARAMETERS, Window
 from curio_persistence.errors import NotFoundError
 from curio_persistence.models import FAILED_STATUSES
 

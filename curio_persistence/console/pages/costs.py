@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from curio_persistence.console.filters import Filters
+from curio_persistence.console.moments import instant
 from curio_persistence.console.render.charts import Chart, Column, stacked_bars, with_others
 from curio_persistence.console.render.csv import csv_text
 from curio_persistence.console.security.headers import DOWNLOAD_POLICY
@@ -25,7 +26,7 @@ from curio_persistence.console.spending import (
     spending,
     spent_before,
 )
-from curio_persistence.console.windows import LENGTHS, PARAMETERS, Period, Window, instant
+from curio_persistence.console.windows import LENGTHS, PARAMETERS, Period, Window
 from curio_persistence.views.wording import price
 
 _FILTERS = ("agent_id", "model", "provider")

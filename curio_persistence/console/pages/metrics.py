@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from curio_persistence.console.filters import Filters
+from curio_persistence.console.moments import instant
 from curio_persistence.console.render.charts import Chart, Column, leading, line
 from curio_persistence.console.site import Site
 from curio_persistence.console.windows import (
@@ -19,7 +20,6 @@ from curio_persistence.console.windows import (
     PARAMETERS,
     Window,
     day_title,
-    instant,
     short_day,
 )
 from curio_persistence.views.wording import number

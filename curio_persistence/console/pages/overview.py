@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from curio_persistence.console.moments import instant
 from curio_persistence.console.outcomes import Outcomes, outcome_chart, outcomes_of
 from curio_persistence.console.render.charts import histogram
 from curio_persistence.console.site import Site
 from curio_persistence.console.tools import Tool, tools_of
 from curio_persistence.console.viewer import Viewer
-from curio_persistence.console.windows import instant
 from curio_persistence.models import FAILED_STATUSES
 
 if TYPE_CHECKING:

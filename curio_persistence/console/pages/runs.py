@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import cache
 from typing import Any
 
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from curio_persistence.console.filters import RUN_FILTERS, Filters
-from curio_persistence.console.moments import Window, url_time, window_of
-from curio_persistence.console.render.charts import Chart, Column, Series, histogram
+from curio_persistence.console.moments import Bounds, bounds_of
+from curio_persistence.console.outcomes import outcome_chart
+from curio_persistence.console.render.charts import histogram
+from curio_persistence.console.render.times import minute_time
 from curio_persistence.console.site import Site
 from curio_persistence.console.viewer import Viewer
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.views.wording import number
 
 _ROWS = 50
 _STATUSES = ("running", "completed", "error", "timeout", "cancelled")
@@ -27,7 +28,6 @@ _STARTED = {
     "30d": "Last 30 days",
     "90d": "Last 90 days",
 }
-_FAILED = ("error", "timeout")
 _MORE = {
     "user_id": "User",
     "parent_run_id": "Begun by the run",
@@ -58,7 +58,7 @@ def _runs(site: Site, request: Request) -> Response:
     viewer = site.viewer(request)
     persistence = site.persistence
     chosen = filters.values(viewer.zone)
-    window = window_of(filters.get("since"), filters.get("until"), viewer.now, viewer.zone)
+    bounds = bounds_of(filters.get("since"), filters.get("until"), viewer.now, viewer.zone)
     page = persistence.query_agent_runs(limit=_ROWS, cursor=filters.cursor, brief=True, **chosen)
     runs = list(page)
     return site.render(
@@ -69,12 +69,12 @@ def _runs(site: Site, request: Request) -> Response:
         of_agent=cache(lambda agent_id: filters.with_(agent_id=agent_id)),
         of_tag=cache(lambda tag: filters.with_(tags=tag)),
         figures=persistence.runs.totals_of([run.run_id for run in runs]),
-        chart=_histogram(site, filters, chosen, window, viewer) if runs else None,
+        chart=_histogram(site, filters, chosen, bounds, viewer) if runs else None,
         is_new=not runs and not filters.chosen and not filters.cursor,
         statuses=dict.fromkeys((*_STATUSES, *filters.several("status"))),
         agents=_pickable(persistence.values("agent_id"), filters.get("agent_id")),
         tags=_pickable(persistence.values("tags"), *filters.several("tags")[:1]),
-        window_words=_span(viewer, window.since, window.until),
+        window_words=f"{minute_time(viewer, bounds.since)} – {minute_time(viewer, bounds.until)}",
         more_chosen=any(name in filters.chosen for name in _MORE if name != "until"),
         started=_STARTED,
         more=_MORE,
@@ -89,50 +89,15 @@ def _pickable(values: tuple[str, ...], *chosen: str) -> list[tuple[str, str]]:
 
 
 def _histogram(
-    site: Site, filters: Filters, chosen: dict[str, Any], window: Window, viewer: Viewer
-) -> Any:
+    site: Site, filters: Filters, chosen: dict[str, Any], bounds: Bounds, viewer: Viewer
+) -> Markup:
     """Return bars of which each leads to the runs of its time."""
-    within = chosen | {"since": window.since, "until": window.until}
+    within = chosen | {"since": bounds.since, "until": bounds.until}
     counts = site.persistence.runs.counts(
-        bucket=window.bucket, by="status", timezone=viewer.zone_name, **within
+        bucket=bounds.bucket, by="status", timezone=viewer.zone_name, **within
     )
-    rest = filters.only(since=None, until=None).link()
-    rest += "&" if "?" in rest else "?"
-    columns = [
-        Column(
-            f"from {_short(viewer, count.begin)}",
-            "",
-            f"{rest}since={url_time(count.begin)}&until={url_time(count.end)}",
-        )
-        for count in counts
-    ]
-    kinds = [_kinds(count.by) for count in counts]
-    series = [
-        Series(name, {n: each[name] for n, each in enumerate(kinds) if each[name]}, colour)
-        for name, colour in (("completed", "s-ok"), ("failed", "s-bad"), ("other", "s-rest"))
-    ]
-    chart = Chart("Runs by the time of their start", "Started", columns, series, _said)
-    ends = (_short(viewer, window.since), _short(viewer, window.until))
+    others = filters.only(since=None, until=None).chosen
+    label = "Runs by the time of their start"
+    chart = outcome_chart(site.paths, viewer, counts, label, **others)
+    ends = (minute_time(viewer, bounds.since), minute_time(viewer, bounds.until))
     return histogram(chart, ends=ends, legend=True, height=40)
-
-
-def _kinds(by: dict[str, int]) -> dict[str, int]:
-    completed, failed = by.get("completed", 0), sum(by.get(name, 0) for name in _FAILED)
-    return {
-        "completed": completed,
-        "failed": failed,
-        "other": sum(by.values()) - completed - failed,
-    }
-
-
-def _said(count: Any) -> str:
-    return number(count)
-
-
-def _span(viewer: Viewer, begin: datetime, end: datetime) -> str:
-    return f"{_short(viewer, begin)} – {_short(viewer, end)}"
-
-
-def _short(viewer: Viewer, moment: datetime) -> str:
-    local = viewer.local(moment)
-    return f"{local.day} {local:%b} {local.hour:02d}:{local.minute:02d}"

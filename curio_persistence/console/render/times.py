@@ -5,21 +5,26 @@ from __future__ import annotations
 from datetime import datetime
 
 from curio_persistence.console.viewer import Viewer
-
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+from curio_persistence.console.windows import short_day
 
 
 def moment_time(viewer: Viewer, moment: datetime) -> str:
     """Return `29 Nov 2026 09:20:00`."""
     local = viewer.local(moment)
-    return f"{_day(local)} {local.year:04d} {_seconds(local)}"
+    return f"{short_day(local)} {local.year:04d} {_seconds(local)}"
 
 
 def clock_time(viewer: Viewer, moment: datetime) -> str:
     """Return `29 Nov 09:20:00`; with the year where that is another."""
     local = viewer.local(moment)
     year = "" if local.year == viewer.local(viewer.now).year else f" {local.year:04d}"
-    return f"{_day(local)}{year} {_seconds(local)}"
+    return f"{short_day(local)}{year} {_seconds(local)}"
+
+
+def minute_time(viewer: Viewer, moment: datetime) -> str:
+    """Return `29 Nov 09:20`."""
+    local = viewer.local(moment)
+    return f"{short_day(local)} {local:%H:%M}"
 
 
 def instant_time(viewer: Viewer, moment: datetime) -> str:
@@ -34,10 +39,6 @@ def instant_time(viewer: Viewer, moment: datetime) -> str:
 def iso_time(moment: datetime) -> str:
     """Return `2026-11-29T08:20:00.123Z`, for a `datetime` attribute."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _day(local: datetime) -> str:
-    return f"{local.day} {_MONTHS[local.month - 1]}"
 
 
 def _seconds(local: datetime) -> str:
