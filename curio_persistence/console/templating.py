@@ -30,9 +30,7 @@ def templates() -> Environment:
     environment.filters |= {
         "number": wording.number,
         "counted": wording.counted,
-        "size": wording.size,
         "price": wording.price,
-        "exact_money": wording.money,
         "took": _took,
         "ago": _ago,
         "moment": _in_zone(times.moment_time),

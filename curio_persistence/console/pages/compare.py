@@ -13,7 +13,6 @@ from starlette.routing import BaseRoute
 
 from curio_persistence.console.site import Site
 from curio_persistence.errors import NotFoundError
-from curio_persistence.models import AgentRun
 from curio_persistence.views import wording
 from curio_persistence.views.comparison import Comparison, Difference, Pair, numbers_of
 from curio_persistence.views.values import compact
@@ -166,7 +165,7 @@ def _shown(comparison: Comparison) -> dict[str, Any]:
         "second": second,
         "is_same": comparison.is_same,
         "numbers": list(_numbers(comparison)),
-        "fields_of_runs": _fields(first, second, comparison.differences),
+        "fields_of_runs": _fields(comparison.differences),
         "groups": _groups(comparison.steps),
         "counts": [
             (changes.count(change), words)
@@ -180,9 +179,7 @@ def _shown(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _fields(
-    first: AgentRun, second: AgentRun, differences: Iterable[Difference]
-) -> list[tuple[str, str, str]]:
+def _fields(differences: Iterable[Difference]) -> list[tuple[str, str, str]]:
     """Return the fields of the runs themselves that differ, besides those in the table."""
     return [_values(each) for each in differences if each.path not in _SHOWN_ABOVE]
 

@@ -72,20 +72,13 @@ def _runs(site: Site, request: Request) -> Response:
         chart=_histogram(site, filters, chosen, bounds, viewer) if runs else None,
         is_new=not runs and not filters.chosen and not filters.cursor,
         statuses=dict.fromkeys((*_STATUSES, *filters.several("status"))),
-        agents=_pickable(persistence.values("agent_id"), filters.get("agent_id")),
-        tags=_pickable(persistence.values("tags"), *filters.several("tags")[:1]),
+        values=persistence.values,
         window_words=f"{minute_time(viewer, bounds.since)} – {minute_time(viewer, bounds.until)}",
         more_chosen=any(name in filters.chosen for name in _MORE if name != "until"),
         started=_STARTED,
         more=_MORE,
         **filters.pager(page.next_cursor),
     )
-
-
-def _pickable(values: tuple[str, ...], *chosen: str) -> list[tuple[str, str]]:
-    """Return the values of a picker with their words; what is chosen already is one of them."""
-    listed = dict.fromkeys((*(each for each in chosen if each), *values))
-    return [(value, value) for value in listed]
 
 
 def _histogram(

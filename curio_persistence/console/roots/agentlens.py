@@ -20,8 +20,6 @@ from curio_persistence.console.site import Site
 from curio_persistence.errors import InvalidValueError
 
 PATH = "/compat/agentlens"
-HEALTH = f"{PATH}/api/health"
-"""Needs no key there."""
 _PAGE, _MOST = 50, 500
 _DAY = timedelta(days=1)
 
