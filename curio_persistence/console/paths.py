@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlencode
+
+if TYPE_CHECKING:
+    from curio_persistence.views.steps import RecordRef
 
 _PAGES = {
     "overview": "/",
@@ -29,9 +32,9 @@ class Paths:
         path = _PAGES.get(name, f"/{name}")
         return f"{self.base_path}{path}{query_text(query)}"
 
-    def run(self, run_id: str, step: str | None = None, **query: Any) -> str:
+    def run(self, run_id: str, step: RecordRef | str | None = None, **query: Any) -> str:
         """Return the URL of a run, or of one of its steps, such as `event:7`."""
-        return self.record("runs", run_id, step=step, **query)
+        return self.record("runs", run_id, step=None if step is None else str(step), **query)
 
     def session(self, session_id: str, **query: Any) -> str:
         return self.record("sessions", session_id, **query)

@@ -16,6 +16,8 @@ PARAMETERS = ("days", "from", "to")
 BUCKETS = ("hour", "day", "week", "month")
 _MOST_PERIODS = 800
 _MOST_DAYS = 3_660
+_HOURLY_DAYS = 33
+"""Days whose hours a chart shows, also with one more where the clock is put back."""
 _DAY = timedelta(days=1)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _LONG_MONTHS = (
@@ -96,6 +98,11 @@ class Window:
         """Return the period of which a chart has neither too few nor too many."""
         limits = {"hour": 2, "day": 92, "week": 400}
         return next((name for name, most in limits.items() if self.length <= most), "month")
+
+    @staticmethod
+    def buckets_of(days: int) -> tuple[str, ...]:
+        """Return the periods into which a page offers to divide so many days."""
+        return BUCKETS if days <= _HOURLY_DAYS else BUCKETS[1:]
 
     def periods(self, bucket: str) -> list[Period]:
         """Return the periods of this window from the first to the last, also those in the future.

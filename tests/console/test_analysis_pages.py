@@ -111,6 +111,14 @@ def test_activity_draws_empty_periods_too(client: TestClient, bucket: str) -> No
     assert text.count('class="column"') == 6 * columns
 
 
+def test_activity_offers_only_periods_that_it_can_draw(client: TestClient) -> None:
+    for asked in ("days=30&bucket=hour", "days=90", "from=2026-01-01&to=2026-11-30"):
+        text = client.get(f"/activity?{asked}").text
+        offered = {unescape(link) for link in re.findall(r'href="(/activity\?[^"]*)"', text)}
+        assert offered
+        assert [link for link in offered if client.get(link).status_code != 200] == []
+
+
 def test_activity_is_filtered_and_leads_to_the_same_runs(client: TestClient) -> None:
     text = client.get("/activity?days=7&agent_id=coder").text
     columns = re.findall(r'class="column" href="(/runs[^"]+)"', text)

@@ -54,7 +54,19 @@ def small() -> Iterator[Persistence]:
                 AgentRun(ident, ident, objective=ident, session_id=ident, tags=[ident])
             )
             persistence.log_agent_run_event(AgentRunEvent(ident, ident, event_type="note"))
+        record_open_run(persistence)
         yield persistence
+
+
+def record_open_run(persistence: Persistence) -> None:
+    """Record a run with all that begins and ends, and a tool call that has not ended."""
+    with persistence.record_run(agent_id="coder", run_id="whole", session_id="chat") as run:
+        run.iteration()
+        with run.tool("grep", {"word": "x"}) as call:
+            call.result = "found"
+        run.finish("done")
+    open_call = AgentRunEvent("coder", "whole", event_type="tool_call_started", span_id="1")
+    persistence.log_agent_run_event(open_call)
 
 
 def links_of(url: str, page: str) -> set[str]:
@@ -115,6 +127,21 @@ def test_every_link_works_behind_a_proxy(small: Persistence, strips: bool) -> No
 def test_every_link_works_where_the_console_is_mounted(small: Persistence) -> None:
     app = Starlette(routes=[Mount("/deep/curio", create_app(small))])
     assert_all_lead_somewhere(walked(app, "/deep/curio"), "/deep/curio")
+
+
+def test_a_link_to_any_event_opens_it_in_its_run(small: Persistence) -> None:
+    client = client_of(small)
+    for event in small.query_events(run_id="whole"):
+        page = client.get(Paths().run("whole", f"event:{event.id}"))
+        assert page.status_code == 200, event.event_type
+        assert f'<span class="mono dimmer">event:{event.id}</span>' in page.text
+
+
+def test_calls_that_are_open_in_a_replay_lead_to_their_steps(small: Persistence) -> None:
+    client = client_of(small)
+    [*_, last] = small.query_events(run_id="whole", order="oldest")
+    replay = client.get(Paths().session("chat", view="replay", at=f"event:{last.id}")).text
+    assert f'href="{Paths().run("whole", f"event:{last.id}")}"' in replay
 
 
 @pytest.mark.parametrize("ident", IDS)

@@ -60,7 +60,7 @@ def _activity(site: Site, request: Request) -> Response:
         window=window,
         lengths=LENGTHS,
         bucket=bucket,
-        buckets=BUCKETS,
+        buckets=window.buckets_of(window.length),
         by=by,
         groups=(_NO_GROUP, *GROUPS),
         total=total,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -13,7 +14,7 @@ from starlette.routing import BaseRoute
 
 from curio_persistence.console.belongings import belongings_of, is_left_behind
 from curio_persistence.console.pages import run_files, run_step
-from curio_persistence.console.panes import pane_of_run
+from curio_persistence.console.panes import Pane, pane_of_run
 from curio_persistence.console.paths import decoded_id
 from curio_persistence.console.render.outline import Row, map_of, reached, rows_of
 from curio_persistence.console.runs import run_of
@@ -86,9 +87,15 @@ class Looked(NamedTuple):
 
     def neighbours(self) -> tuple[Row | None, Row | None]:
         """Return the steps before and after the one that is looked at."""
-        steps = [None, *self.steps, None]
-        place = steps.index(self.row) if self.row else 0
-        return steps[place - 1] if place else None, steps[place + 1] if len(steps) > 2 else None
+        if self.row is None:
+            return None, next(iter(self.steps), None)
+        place = self.rows.index(self.row)
+        before, after = reversed(self.rows[:place]), self.rows[place + 1 :]
+        return _first_step(before), _first_step(after)
+
+
+def _first_step(rows: Iterable[Row]) -> Row | None:
+    return next((row for row in rows if row.heading is None), None)
 
 
 def routes(site: Site) -> list[BaseRoute]:
@@ -131,7 +138,7 @@ def _page(
     site: Site, request: Request, run: AgentRun, outline: RunOutline, asked: Asked, looked: Looked
 ) -> Response:
     persistence, row = site.persistence, looked.row
-    pane = run_step.pane_of_row(persistence, row, asked.raw) if row else None
+    pane = _pane(persistence, run, asked, row)
     is_missing = asked.step is not None and pane is None
     return site.render(
         request,
@@ -152,6 +159,15 @@ def _page(
         link=lambda **changed: _link(site, run, asked, **changed),
         address=_address(site, request),
     )
+
+
+def _pane(persistence: Persistence, run: AgentRun, asked: Asked, row: Row | None) -> Pane | None:
+    """Return the step that was asked for, also one that no row of the page shows."""
+    if row is not None:
+        return run_step.pane_of_row(persistence, row, asked.raw)
+    if asked.step is None or asked.step.startswith("run:"):
+        return None
+    return run_step.pane_of_ref(persistence, run.run_id, asked.step, asked.raw)
 
 
 def _address(site: Site, request: Request) -> str:

@@ -37,8 +37,13 @@ def pane_of_row(persistence: Persistence, row: Row, raw: str | None) -> Pane | N
     if row.child_id is not None:
         child = persistence.get_agent_run(row.child_id)
         return None if child is None else pane_of_run(child, raw)
+    return pane_of_ref(persistence, row.run_id, row.ref, raw)
+
+
+def pane_of_ref(persistence: Persistence, run_id: str, ref: str, raw: str | None) -> Pane | None:
+    """Return an event or a model call of a run; None where that is gone."""
     try:
-        return pane_of_record(record_of(persistence, row.run_id, row.ref), raw)
+        return pane_of_record(record_of(persistence, run_id, ref), raw)
     except NotFoundError:
         return None
 
