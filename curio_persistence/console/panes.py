@@ -22,6 +22,9 @@ RENDERER = Renderer(ON_A_PAGE, markdown)
 _IN_HEAD = frozenset(("provider", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"))
 """Parts of a step that the facts above its words say."""
 
+_BANNER = 160
+"""Characters of an error that a banner shows on a narrow screen too."""
+
 _STORED = {"prompt": "prompt", "response": "response_content", "params": "input_params"}
 """The columns of a model call that have a part's text as it was recorded."""
 
@@ -126,6 +129,7 @@ def pane_of_run(run: AgentRun, raw: str | None = None) -> Pane:
     parts = without_nothing(
         {
             "objective": run.objective or None,
+            "error": _long_error(run),
             "output": parsed(run.final_synthesis_output),
             "context": parsed(run.additional_context),
             "history": parsed(run.execution_history),
@@ -139,9 +143,16 @@ def pane_of_run(run: AgentRun, raw: str | None = None) -> Pane:
     return Pane("run", "info", "run", "About this run", None, (), None, fields, {}, run.run_id)
 
 
+def _long_error(run: AgentRun) -> str | None:
+    """Return an error of which the banner above the steps shows only the begin."""
+    error = run.error_message or ""
+    return error if len(error) > _BANNER or "\n" in error else None
+
+
 def part_of_run(run: AgentRun, name: str) -> str | None:
     """Return the text of a part of a run."""
     columns = {
+        "error": "error_message",
         "output": "final_synthesis_output",
         "context": "additional_context",
         "history": "execution_history",

@@ -119,6 +119,28 @@ def test_a_link_to_a_step_opens_the_page_around_it(client: TestClient, stored: P
     assert "<strong>moves</strong>" in page
 
 
+def test_a_long_error_of_a_run_can_be_read_and_saved_whole(persistence: Persistence) -> None:
+    error, tags = "\n".join(f"frame {number}" for number in range(400)), list(map(str, range(40)))
+    run = AgentRun("coder", "crash", status="error", error_message=error, tags=tags)
+    persistence.create_agent_run(run)
+    client = client_of(persistence)
+    page = client.get(Paths().run("crash")).text
+    assert "frame 399" in page.partition('id="step"')[2]
+    assert page.count("?tags=") == 40
+    assert client.get(f"{Paths().run('crash')}/steps/run/part?name=error").text == error
+
+
+def test_a_long_error_of_a_step_can_be_saved(persistence: Persistence) -> None:
+    persistence.create_agent_run(AgentRun("coder", "long-error"))
+    data = {"tool_name": "grep", "error": "x" * 4001 + "end"}
+    event = AgentRunEvent("coder", "long-error", event_type="tool_call", data=data)
+    persistence.log_agent_run_event(event)
+    [stored] = persistence.query_events(run_id="long-error")
+    page = client_of(persistence).get(Paths().run("long-error", f"event:{stored.id}")).text
+    assert "Download all of it" in page
+    assert "1 step<" in client_of(persistence).get(Paths().run("long-error")).text
+
+
 def test_a_step_alone_is_a_fragment(client: TestClient, stored: Persistence) -> None:
     call = next(iter(stored.usage.iterate(run_id=LONG, order="oldest")))
     url = f"{RUN}/steps/usage:{call.id}"
