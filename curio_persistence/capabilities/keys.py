@@ -9,12 +9,14 @@ import re
 import secrets
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 from curio_persistence.capabilities.arguments import checked_id
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.windows import checked_length
+from curio_persistence.concurrency.time_limit import call_within
 from curio_persistence.errors import (
     AccessDeniedError,
     InvalidValueError,
@@ -45,6 +47,8 @@ LONGEST = timedelta(days=7)
 """Each session is over after so long."""
 _STAMPED_EVERY = timedelta(minutes=1)
 """The time of the last use is as old at most: a write for each request would be too many."""
+_STAMP_SECONDS = 0.2
+"""Seconds that storing it may wait, where another program holds the lock of the database."""
 _SECRET = re.compile(r"curio_([0-9a-f]{16})_[0-9a-f]{64}")
 _NO_HASH = "0" * 64
 
@@ -196,9 +200,9 @@ class Keys(Capability):
         """Store the time of a use; a database that cannot be written now stops no reader."""
         if stamped is None or now - stamped >= _STAMPED_EVERY:
             with suppress(AccessDeniedError, UnavailableError, StorageFullError):
-                self._store.update(
-                    table, (Filter("id", "=", record.id),), {column: encode_time(now)}
-                )
+                where = (Filter("id", "=", record.id),)
+                used: dict[str, Any] = {column: encode_time(now)}
+                call_within(_STAMP_SECONDS, partial(self._store.update, table, where, used))
 
     def _existing(self, key_id: str) -> ApiKey:
         key = self.get(key_id)

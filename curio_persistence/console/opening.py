@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import suppress
 from pathlib import PurePath
 from threading import Event, Lock, Thread
@@ -28,13 +29,15 @@ class Source(Protocol):
 class Opening:
     """Opens a database when it is first asked for, and tries again as long as that fails.
 
-    It reads only, unless the console may write.
+    It reads only, unless the console may write. A file that was deleted, or replaced by another,
+    is opened anew: an open one would show for ever what was in it.
     """
 
     def __init__(self, config: DatabaseConfig, *, read_only: bool) -> None:
         self._config, self._read_only = config, read_only
         self._lock = Lock()
         self._open: Persistence | None = None
+        self._identity: tuple[int, int] | None = None
         self._failure = PersistenceError()
         self._next_attempt = 0.0
 
@@ -48,9 +51,23 @@ class Opening:
     def __call__(self) -> Persistence:
         """Return the open persistence; raise why it could not be opened a moment ago."""
         with self._lock:
+            identity = self._identity_now()
+            if self._open is not None and identity != self._identity:
+                self._open.close()
+                self._open = None
             if self._open is None:
-                self._open = self._opened()
+                self._open, self._identity = self._opened(), identity
             return self._open
+
+    def _identity_now(self) -> tuple[int, int] | None:
+        """Return the numbers of the file, None where there is none."""
+        if self._config.db_type != "sqlite":
+            return None
+        try:
+            found = os.stat(self._config.db_path)  # faster  # noqa: PTH116
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _opened(self) -> Persistence:
         if monotonic() < self._next_attempt:
@@ -96,10 +113,13 @@ class Indexing:
             self._stop.wait(_PATIENCE)
 
     def _index(self) -> None:
-        """Index again and again, until that fails or the console stops."""
-        self._source()  # The database is there, and its tables are as they should be.
+        """Index again and again, until that fails, the database is another, or the console stops.
+
+        The source tells whether the database is there, and its tables are as they should be.
+        """
+        reading = self._source()
         with self._config.get_persistence(initialize=False) as writing:
-            while not self._stop.is_set():
+            while not self._stop.is_set() and self._source() is reading:
                 if writing.search.enabled:
                     writing.search.index_pending(progress=self._continue)
                 self._stop.wait(_INDEXING_EVERY)

@@ -92,6 +92,7 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            ws="none",
             proxy_headers=False,  # Headers of proxies count only from those that are trusted.
             **_SETTINGS | settings,
         )

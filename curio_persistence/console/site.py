@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
-from urllib.parse import parse_qsl
+from typing import Any, TypeVar, TypeVarTuple, Unpack
+from urllib.parse import parse_qsl, quote
 
 from jinja2 import Environment
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from curio_persistence.concurrency.time_limit import call_within
 from curio_persistence.console.api.streams import Listeners
 from curio_persistence.console.options import ConsoleOptions
 from curio_persistence.console.paths import Paths
@@ -27,13 +29,17 @@ from curio_persistence.console.viewer import Viewer, viewer_of
 from curio_persistence.errors import InvalidValueError, PersistenceError
 from curio_persistence.persistence import Persistence
 
+Ts = TypeVarTuple("Ts")
+R = TypeVar("R")
 Handler = Callable[["Site", Request], Response]
 """Answers a request, in a thread; its site has the paths under which the request came."""
 
 MOST_FORM_BYTES = 1 << 20
 _MOST_FIELDS = 1_000
 _LONGEST = 10.0
-"""Seconds that the readings of a page may take together."""
+"""Seconds that the readings of a request may take together, and that its writes may wait."""
+_BODY_SECONDS = 60.0
+"""Seconds that the body of a request has to arrive."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,11 @@ class Site:
         """Return the route of a form; the handler reads it by `form_of(request)`."""
         return Route(path, partial(_answer_form, self, handler, role), methods=["POST"])
 
+    def in_time(self, call: Callable[[Unpack[Ts]], R], *args: *Ts) -> R:
+        """Call a function whose readings, and waits for the database, end after ten seconds."""
+        with self.persistence.deadline(_LONGEST):
+            return call_within(_LONGEST, call, *args)
+
     def at(self, request: Request) -> Site:
         """Return the site with the paths of an application in which it may be mounted."""
         base_path = request.scope.get("root_path", "").rstrip("/") + self.options.base_path
@@ -96,25 +107,30 @@ class Site:
 
 def _answer(site: Site, handler: Handler, role: str, request: Request) -> Response:
     check_role(request, role)
-    with site.persistence.deadline(_LONGEST):
-        return handler(site.at(request), request)
+    return site.in_time(handler, site.at(request), request)
 
 
 async def _answer_form(site: Site, handler: Handler, role: str, request: Request) -> Response:
     check_role(request, role)
     request.scope["curio.body"] = await body_of(request, MOST_FORM_BYTES)
-    return await run_in_threadpool(handler, site.at(request), request)
+    return await run_in_threadpool(site.in_time, handler, site.at(request), request)
 
 
 async def body_of(request: Request, most: int) -> bytes:
-    """Return the body of a request; refuse one that is longer before it is read."""
+    """Return the body of a request, whole; refuse one that is longer before it is read."""
     parts, length = [], 0
-    with suppress(ClientDisconnect):
-        async for part in request.stream():
-            length += len(part)
-            if length > most:
-                raise InvalidValueError(f"The body has more than {most:,} bytes.", field="body")
-            parts.append(part)
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for part in request.stream():
+                length += len(part)
+                if length > most:
+                    raise HTTPException(413, f"The body has more than {most:,} bytes.")
+                parts.append(part)
+    except TimeoutError:
+        told = f"The body did not arrive within {_BODY_SECONDS:.0f} s."
+        raise HTTPException(408, told) from None
+    except ClientDisconnect:
+        raise HTTPException(400, "The body ended before its length.") from None
     return b"".join(parts)
 
 
@@ -137,8 +153,11 @@ def inner_path(request: HTTPConnection) -> str:
 
 
 def here(request: Request) -> str:
-    """Return the path and query of a request without the base path, to come back to."""
-    path = inner_path(request)
+    """Return the path and query of a request without the base path, to come back to.
+
+    The server has decoded the path once; what ids have is encoded once more.
+    """
+    path = quote(inner_path(request), errors="surrogatepass")
     query = request.scope.get("query_string", b"").decode("latin-1")
     return f"{path}?{query}" if query else path
 

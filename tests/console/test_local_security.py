@@ -7,9 +7,9 @@ import logging
 import pytest
 from starlette.testclient import TestClient
 
-from curio_persistence import InMemoryPersistence, Persistence
+from curio_persistence import ConsoleOptions, InMemoryPersistence, Persistence, create_app
 from curio_persistence.console.security.headers import POLICY
-from tests.support.console import client_of
+from tests.support.console import AsServed, client_of
 
 TOKEN = "a-token-that-nobody-guesses"
 OWN_HOSTS = (
@@ -99,6 +99,26 @@ def test_the_token_of_the_url_becomes_a_cookie_and_leaves_the_url(history: Persi
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
     assert client.get("/runs").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("opened", "base_path", "location"),
+    [
+        ("/curio/runs", "/curio", "/curio/runs"),
+        ("/runs", "/curio", "/curio/runs"),
+        ("/runs/a%252Fb", "", "/runs/a%252Fb"),
+        ("//evil.example", "", "/"),
+        ("/%2Fevil.example", "", "/"),
+    ],
+)
+def test_without_the_token_the_url_leads_to_the_same_page(
+    history: Persistence, opened: str, base_path: str, location: str
+) -> None:
+    app = AsServed(create_app(history, ConsoleOptions(token=TOKEN, base_path=base_path)))
+    client = TestClient(app, "http://localhost", follow_redirects=False)
+    answer = client.get(f"http://localhost{opened}?token={TOKEN}")
+    assert answer.headers["location"] == location
+    assert f"Path={base_path}/;" in answer.headers["set-cookie"]
 
 
 @pytest.mark.parametrize("given", ["", "wrong", TOKEN[:-1], TOKEN + "x", "ünïcode"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from curio_persistence import (
@@ -48,6 +49,13 @@ def test_a_person_is_led_to_the_login_and_back(persistence: Persistence) -> None
     back = log_in(client, secret, next="/runs?status=error")
     assert (back.status_code, back.headers["location"]) == (303, "/runs?status=error")
     assert client.get("/runs").status_code == 200
+
+
+def test_a_login_leads_back_to_an_id_of_any_characters(persistence: Persistence) -> None:
+    client = team_client(persistence)
+    led = client.get("/runs/a%252Fb").headers["location"]
+    back = log_in(client, persistence.keys.create("Ada").secret, **httpx.URL(led).params)
+    assert back.headers["location"] == "/runs/a%252Fb"
 
 
 @pytest.mark.parametrize("inner", ["/curio/runs", "/runs"])
@@ -214,7 +222,11 @@ def test_a_forwarded_host_counts_from_a_trusted_proxy_alone(
         ("127.0.0.1", "1.1.1.1, 8.8.8.8", "8.8.8.8"),
         ("127.0.0.1", "1.1.1.1, 8.8.8.8, 172.16.0.3", "8.8.8.8"),
         ("127.0.0.1", "", "127.0.0.1"),
-        ("127.0.0.1", "junk", "junk"),
+        ("127.0.0.1", "junk", "127.0.0.1"),
+        ("127.0.0.1", "8.8.8.8:4711", "8.8.8.8"),
+        ("127.0.0.1", "[2001:db8::1]:443", "2001:db8::1"),
+        ("127.0.0.1", "2001:DB8::1", "2001:db8::1"),
+        ("::ffff:127.0.0.1", "::ffff:8.8.8.8", "8.8.8.8"),
     ],
 )
 def test_the_address_is_the_last_that_no_proxy_has(

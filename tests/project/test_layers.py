@@ -92,6 +92,7 @@ NARROW = {
             "capabilities",
             "clock",
             "compat",
+            "concurrency",
             "config",
             "errors",
             "export",

@@ -117,7 +117,7 @@ class SQLiteHealth(SQLiteConnections):
         if not self._in_memory:
             import shutil  # Imported here: it takes 3 ms, and only a check-up needs it.
 
-            free = shutil.disk_usage(self._file).free
+            free = shutil.disk_usage(self._file.resolve().parent).free
             yield space.disk_check(free, f"{self._command('delete')} --older-than 90d --dry-run")
 
     def _space(self) -> FileSpace:

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
@@ -21,11 +21,9 @@ from curio_persistence.console.api.operation import Operation
 from curio_persistence.console.api.operations import OPERATIONS
 from curio_persistence.console.api.streams import json_frames
 from curio_persistence.console.security.roles import check_role
-from curio_persistence.console.site import Site
+from curio_persistence.console.site import Site, body_of
 
 ROOT = "/api/v1"
-_SECONDS = 10.0
-"""Seconds that a reading of the database has."""
 
 
 def routes(site: Site) -> list[BaseRoute]:
@@ -78,9 +76,12 @@ class Endpoint:
         ids, given = operation.arguments(request.path_params, request.url.query)
         if operation.body is not None:
             ids = [*ids, operation.body.parsed(content)]
-        persistence = self._site.persistence
-        with persistence.deadline(_SECONDS):
-            return answer(request, operation, operation.run(persistence, *ids, **given))
+        return self._site.in_time(self._answer_of, request, operation, ids, given)
+
+    def _answer_of(
+        self, request: Request, operation: Operation, ids: list[Any], given: dict[str, Any]
+    ) -> Response:
+        return answer(request, operation, operation.run(self._site.persistence, *ids, **given))
 
     async def _stream(self, request: Request, operation: Operation) -> Response:
         _, given = operation.arguments({}, request.url.query)
@@ -97,13 +98,4 @@ async def _received(request: Request, body: Body) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise HTTPException(415, "The content type of the body is application/json.")
-    parts, length = [], 0
-    try:
-        async for part in request.stream():
-            length += len(part)
-            if length > body.most:
-                raise HTTPException(413, f"The body has more than {body.most:,} bytes.")
-            parts.append(part)
-    except ClientDisconnect:
-        raise HTTPException(400, "The body ended before its length.") from None
-    return b"".join(parts)
+    return await body_of(request, body.most)

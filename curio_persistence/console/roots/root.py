@@ -22,7 +22,6 @@ from curio_persistence.errors import InvalidValueError, NotFoundError, Persisten
 from curio_persistence.persistence import Persistence
 
 _MOST_BYTES = 10 * MEGABYTE
-_SECONDS = 10.0
 
 
 class Asked(NamedTuple):
@@ -93,11 +92,10 @@ class _Endpoint:
         return operation
 
     def _call(self, request: Request, operation: Operation, content: bytes) -> Any:
-        persistence = self._root.site.persistence
+        site = self._root.site
         ident = request.path_params.get("ident", "")
-        asked = Asked(persistence, ident, request.query_params, _parsed(content))
-        with persistence.deadline(_SECONDS):
-            found = operation.call(asked)
+        asked = Asked(site.persistence, ident, request.query_params, _parsed(content))
+        found = site.in_time(operation.call, asked)
         if found is None:
             raise NotFoundError(f"{ident!r} was deleted or never recorded.")
         return found

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from math import ceil
+from threading import Lock
 from time import monotonic
 from typing import Literal
 
@@ -112,20 +113,23 @@ class KeyLimits:
 
 
 class LoginLimit:
-    """Counts the logins of each address. Only the event loop's thread calls it."""
+    """Counts the logins of each address, in the threads that answer them."""
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
+        self._lock = Lock()
         self._buckets: dict[str, Bucket] = {}
 
     def check(self, address: str) -> None:
         """Count a login; raise HTTPException (429) for the sixth in a minute."""
-        now = self._now()
-        self._forget(now)
-        bucket = self._buckets.setdefault(
-            _network(address), Bucket(LOGINS_A_MINUTE, LOGINS_A_MINUTE / 60, now)
-        )
-        if wait := bucket.take(now):
+        with self._lock:
+            now = self._now()
+            self._forget(now)
+            bucket = self._buckets.setdefault(
+                _network(address), Bucket(LOGINS_A_MINUTE, LOGINS_A_MINUTE / 60, now)
+            )
+            wait = bucket.take(now)
+        if wait:
             raise too_many(wait, f"{LOGINS_A_MINUTE} logins a minute are possible. Wait a moment.")
 
     def _forget(self, now: float) -> None:

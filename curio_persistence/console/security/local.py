@@ -10,12 +10,13 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from curio_persistence.console.errors import Problem, is_for_programs, problem_json
+from curio_persistence.console.paths import way_back
 from curio_persistence.console.security.requests import (
     bearer_of,
     is_from_elsewhere,
     is_known_host,
 )
-from curio_persistence.console.site import Site, inner_path
+from curio_persistence.console.site import Site, here, inner_path
 
 TOKEN = "token"
 """The parameter of the opened URL."""
@@ -29,7 +30,7 @@ class LocalGate:
     """Lets requests of this machine pass, and those with the token where there is one."""
 
     def __init__(self, app: ASGIApp, site: Site) -> None:
-        self._app = app
+        self._app, self._site = app, site
         self._options, self._doors = site.options, site.doors
         token = () if site.options.token is None else (site.options.token,)
         self._secrets = site.doors.keys or token
@@ -69,11 +70,12 @@ class LocalGate:
         token = request.query_params.get(TOKEN)
         if token is None or not self._is_secret(token):
             return _unauthorized(request)
-        answer = RedirectResponse(_without_token(request), 303)
+        paths = self._site.at(request).paths
+        answer = RedirectResponse(paths.here(_without_token(request)), 303)
         answer.set_cookie(
             cookie,
             token,
-            path=f"{request.scope.get('root_path', '')}{self._options.base_path}/",
+            path=f"{paths.base_path}/",
             httponly=True,
             samesite="lax",
             secure=(self._options.public_url or "").startswith("https:"),
@@ -105,7 +107,7 @@ def cookie_name(request: Request) -> str:
 
 
 def _without_token(request: Request) -> str:
-    query = request.scope["query_string"].decode("latin-1")
+    """Return the path and query below the base path, without the token."""
+    path, _, query = here(request).partition("?")
     rest = [(name, value) for name, value in parse_qsl(query) if name != TOKEN]
-    path = request.url.path
-    return f"{path}?{urlencode(rest)}" if rest else path
+    return f"{way_back(path)}?{urlencode(rest)}" if rest else way_back(path)

@@ -21,9 +21,10 @@ class Proxies:
         address = _peer(request)
         forwarded = request.headers.getlist("x-forwarded-for")
         for each in reversed(",".join(forwarded).split(",")):
-            if not (each := each.strip()) or not self._is_trusted(address):
+            before = _plain(each)
+            if before is None or not self._is_trusted(address):
                 break
-            address = each
+            address = before
         return address
 
     def host_of(self, request: HTTPConnection) -> str:
@@ -42,4 +43,22 @@ class Proxies:
 
 
 def _peer(request: HTTPConnection) -> str:
-    return request.client.host if request.client else ""
+    host = request.client.host if request.client else ""
+    return _plain(host) or host
+
+
+def _plain(told: str) -> str | None:
+    """Return an address without its port, which some proxies add; None for what is no address.
+
+    One of IPv4 that is written as IPv6 becomes itself.
+    """
+    told = told.strip()
+    if told.startswith("["):
+        told = told[1:].partition("]")[0]
+    elif told.count(":") == 1:
+        told = told.partition(":")[0]
+    try:
+        parsed = ip_address(told)
+    except ValueError:
+        return None
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)

@@ -94,7 +94,7 @@ class TeamGate:
     def _identify(self, request: Request) -> Response | None:
         """Give a request its key, and the key's role; return the answer where it has none."""
         try:
-            key = self._key_of(request)
+            key = self._site.in_time(self._key_of, request)
         except PersistenceError as error:
             return _without_frame(request, problem_of(error))
         if key is None:
