@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -42,6 +43,17 @@ def test_numbers_stand_beside_each_other_with_their_difference(two: Persistence)
     ]
     tokens = page[page.index(">Tokens in</th>") :]
     assert re.findall(r"<td[^>]*>([^<]*)</td>", tokens)[:3] == ["4,790", "4,790", ""]
+
+
+def test_numbers_that_are_none_are_told_in_words(two: Persistence) -> None:
+    end = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    run = AgentRun("a", "back", started_at=end + timedelta(hours=2), finished_at=end)
+    two.create_agent_run(run)
+    page = client_of(two).get("/compare?a=back&b=b").text
+    took, cost = (page[page.index(f">{name}</th>") :] for name in ("Took", "Cost"))
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", took)[0] == "ends before it begins"
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", took)[2] == ""
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", cost)[0] == "–"
 
 
 def test_steps_stand_in_pairs_and_equal_ones_are_folded(two: Persistence) -> None:

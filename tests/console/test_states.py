@@ -86,6 +86,7 @@ def test_what_was_deleted_or_never_recorded_is_not_found(empty: TestClient, path
     answer = empty.get(path)
     assert answer.status_code == 404
     assert "deleted or never recorded" in words(answer.text)
+    assert re.search(rf'class="button" href="/{path.split("/")[1]}">All', answer.text)
 
 
 @pytest.mark.parametrize("path", ["/runs", "/events", "/sessions", "/traces"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -114,18 +114,21 @@ def _numbers(comparison: Comparison) -> Iterator[_Number]:
         one, other = first[key], second[key]
         if key == "iterations" and not (one or other):
             continue  # Most agents do not count them.
-        yield _Number(name, _said(key, one, say), _said(key, other, say), *_change(one, other, say))
+        words = _said(key, first, say), _said(key, second, say)
+        yield _Number(name, *words, *_change(one, other, say))
 
 
-def _said(key: str, value: Any, say: Callable[[Any], str]) -> str:
+def _said(key: str, numbers: Mapping[str, Any], say: Callable[[Any], str]) -> str:
+    value = numbers[key]
     if value is None:
-        return "unknown" if key == "cost_usd" else wording.NOTHING
-    return say(value)
+        is_cost = key == "cost_usd" and numbers["model_calls"]
+        return "unknown" if is_cost else wording.NOTHING
+    return "ends before it begins" if key == "latency_ms" and value < 0 else say(value)
 
 
 def _change(first: Any, second: Any, say: Callable[[Any], str]) -> tuple[str, str | None]:
     """Return by how much a number differs, in its unit and in per cent."""
-    if first is None or second is None or first == second:
+    if first is None or second is None or first == second or min(first, second) < 0:
         return "", None
     change = second - first
     sign = "−" if change < 0 else "+"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,6 +42,7 @@ _PARAMETERS = ("step", "show", "q", "cursor", "raw", "at", "verify")
 _NO_STEPS = ("tool_call_started", "span_started", "run_started")
 """The types of events that are told by the step that they begin."""
 _NEAR = 20
+_STEP = re.compile(r"(event|usage|run):[0-9]{1,18}")
 
 
 class Asked(NamedTuple):
@@ -64,6 +66,8 @@ class Asked(NamedTuple):
         if show not in _SHOWN:
             raise InvalidValueError(f"show is one of {', '.join(_SHOWN)}.", field="show")
         cursor, step, raw = (params.get(name) or None for name in ("cursor", "step", "raw"))
+        if step is not None and not _STEP.fullmatch(step):
+            raise InvalidValueError("step is as event:7, usage:3 or run:2.", field="step")
         at_ms, verify = _milliseconds(params.get("at")), bool(params.get("verify"))
         return cls(show, params.get("q", ""), cursor, step, raw, at_ms, verify)
 
