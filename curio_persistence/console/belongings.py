@@ -8,7 +8,7 @@ from datetime import timedelta
 from curio_persistence.models import AgentRun, AgentRunStatus, Approval, Score, Snapshot
 from curio_persistence.persistence import Persistence
 
-_SILENT = timedelta(hours=1)
+SILENT = timedelta(hours=1)
 """A running run without a sign of life for so long was left behind."""
 _EXAMINED = 1_000
 _SHOWN = 50
@@ -52,7 +52,7 @@ def is_left_behind(persistence: Persistence, run: AgentRun) -> bool:
     changed = run.updated_at or run.created_at
     if run.status != AgentRunStatus.RUNNING or changed is None:
         return False
-    if persistence.clock.now() - changed <= _SILENT:
+    if persistence.clock.now() - changed <= SILENT:
         return False
-    silent = persistence.runs.stale(older_than=_SILENT, limit=_EXAMINED)
+    silent = persistence.runs.stale(older_than=SILENT, limit=_EXAMINED)
     return any(each.run_id == run.run_id for each in silent)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from curio_persistence.capabilities.search import SearchHit
 from curio_persistence.console.rows import row_of
-from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.models import FAILED_STATUSES, AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.persistence import Persistence
 
 _SHOWN = 3
@@ -74,7 +74,7 @@ def _hit(found: SearchHit) -> Hit:
     if isinstance(record, AgentLLMUsage):
         failed = record.status != "success"
         return Hit(found, f"usage:{record.id}", "model", record.model, failed, _parts(found))
-    return Hit(found, None, "run", "run", record.status in ("error", "timeout"), _parts(found))
+    return Hit(found, None, "run", "run", record.status in FAILED_STATUSES, _parts(found))
 
 
 def _parts(hit: SearchHit) -> tuple[tuple[str, bool], ...]:

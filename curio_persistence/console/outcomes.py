@@ -1,11 +1,11 @@
-"""How runs ended, as a chart."""
+"""Numbers of runs: by how they ended, as a chart, and by their agents."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curio_persistence.console.moments import instant
 from curio_persistence.console.paths import Paths
@@ -18,6 +18,7 @@ from curio_persistence.views.wording import number
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.run_counts import RunCount
+    from curio_persistence.persistence import Persistence
 
 _COMPLETED = AgentRunStatus.COMPLETED.value
 _DAY = timedelta(days=1)
@@ -36,6 +37,18 @@ def outcomes_of(counts: Iterable[RunCount]) -> Outcomes:
     for count in counts:
         by.update(count.by)
     return Outcomes(by.total(), sum(by[status] for status in FAILED_STATUSES))
+
+
+def runs_by_agent(
+    persistence: Persistence, since: datetime, until: datetime, **filters: Any
+) -> Counter[str]:
+    """Return how many runs each agent began."""
+    by = Counter[str]()
+    for count in persistence.runs.counts(
+        bucket="1w", by="agent", since=since, until=until, **filters
+    ):
+        by.update(count.by)
+    return by
 
 
 def outcome_chart(

@@ -28,6 +28,7 @@ from curio_persistence.console.static_files import StaticFiles
 from curio_persistence.console.viewer import Viewer, viewer_of
 from curio_persistence.errors import InvalidValueError, PersistenceError
 from curio_persistence.persistence import Persistence
+from curio_persistence.tables.keys import Role
 
 Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
@@ -84,11 +85,11 @@ class Site:
         )
         return HTMLResponse(text, status)
 
-    def page(self, path: str, handler: Handler, role: str = "read") -> Route:
+    def page(self, path: str, handler: Handler, role: Role = "read") -> Route:
         """Return the route of a page or a part of one; the handler runs in a thread."""
         return Route(path, partial(_answer, self, handler, role), methods=["GET"])
 
-    def post(self, path: str, handler: Handler, role: str = "write") -> Route:
+    def post(self, path: str, handler: Handler, role: Role = "write") -> Route:
         """Return the route of a form; the handler reads it by `form_of(request)`."""
         return Route(path, partial(_answer_form, self, handler, role), methods=["POST"])
 
@@ -105,12 +106,12 @@ class Site:
         return replace(self, paths=replace(self.paths, base_path=base_path))
 
 
-def _answer(site: Site, handler: Handler, role: str, request: Request) -> Response:
+def _answer(site: Site, handler: Handler, role: Role, request: Request) -> Response:
     check_role(request, role)
     return site.in_time(handler, site.at(request), request)
 
 
-async def _answer_form(site: Site, handler: Handler, role: str, request: Request) -> Response:
+async def _answer_form(site: Site, handler: Handler, role: Role, request: Request) -> Response:
     check_role(request, role)
     request.scope["curio.body"] = await body_of(request, MOST_FORM_BYTES)
     return await run_in_threadpool(site.in_time, handler, site.at(request), request)

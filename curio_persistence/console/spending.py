@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from markupsafe import Markup
+
+from curio_persistence.console.moments import instant
+from curio_persistence.console.paths import Paths
+from curio_persistence.console.render.charts import Chart, Column, stacked_bars, with_others
 from curio_persistence.console.windows import Period, Window
 from curio_persistence.persistence import Persistence
 from curio_persistence.views.wording import number, price
@@ -121,6 +126,35 @@ def _added(known: Decimal | None, more: Decimal | None) -> Decimal | None:
 
 def _dearest_first(spent: Spent) -> tuple[Any, ...]:
     return -(spent.cost_usd or 0), spent.cost_usd is None, -spent.calls, spent.name or ""
+
+
+def cost_chart(
+    paths: Paths,
+    window: Window,
+    by: str,
+    periods: Sequence[Period],
+    spent: Spending,
+    agent_id: str | None,
+) -> Markup:
+    """Return the costs of each period by group; a bar leads to the runs of its period."""
+    columns = [
+        Column(
+            each.title,
+            each.label,
+            paths.page(
+                "runs", since=instant(each.begin), until=instant(each.end), agent_id=agent_id
+            ),
+        )
+        for each in periods
+    ]
+    series = [(name_of(group.name, by), group.by_period) for group in spent.groups]
+    label = f"Cost by {window.bucket} and {by}"
+    return stacked_bars(Chart(label, window.bucket.title(), columns, with_others(series), price))
+
+
+def name_of(name: str | None, by: str) -> str:
+    """Return the name of a group; calls of which nothing is known have one too."""
+    return f"no {by}" if name is None else name
 
 
 def compared(total: Spent, before: Spent, that: str) -> str:

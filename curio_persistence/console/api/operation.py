@@ -12,8 +12,8 @@ from curio_persistence.console.api.parameters import Parameter, read_all
 from curio_persistence.console.paths import decoded_id
 from curio_persistence.errors import NotFoundError
 from curio_persistence.persistence import Persistence
+from curio_persistence.tables.keys import Role
 
-Role = Literal["read", "write", "admin"]
 AnswerKind = Literal["page", "items", "record", "value", "created", "nothing", "lines", "stream"]
 """The forms of answers: see `answers`."""
 Method = Literal["GET", "POST", "PUT", "DELETE"]

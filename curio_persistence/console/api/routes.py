@@ -94,7 +94,7 @@ class Endpoint:
 
 
 async def _received(request: Request, body: Body) -> bytes:
-    """Return the body of a request; refuse one that is no JSON, or too large."""
+    """Return the body of a request; raise HTTPException for one that is no JSON, or too large."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise HTTPException(415, "The content type of the body is application/json.")

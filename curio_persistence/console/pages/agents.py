@@ -13,13 +13,11 @@ from starlette.routing import BaseRoute
 
 from curio_persistence.console.filters import Filters
 from curio_persistence.console.moments import instant
-from curio_persistence.console.outcomes import outcome_chart, outcomes_of
-from curio_persistence.console.pages.costs import cost_chart
-from curio_persistence.console.pages.overview import runs_by_agent
+from curio_persistence.console.outcomes import outcome_chart, outcomes_of, runs_by_agent
 from curio_persistence.console.paths import decoded_id
 from curio_persistence.console.render.charts import stacked_bars
 from curio_persistence.console.site import Site
-from curio_persistence.console.spending import Spent, spending
+from curio_persistence.console.spending import Spent, cost_chart, spending
 from curio_persistence.console.tools import Tool, tools_of
 from curio_persistence.console.viewer import Viewer
 from curio_persistence.console.windows import LENGTHS, PARAMETERS, Window
@@ -175,7 +173,7 @@ def _costs(site: Site, agent_id: str, window: Window) -> dict[str, Any]:
     filters = {"agent_id": agent_id}
     periods = window.periods(window.bucket)
     spent = spending(site.persistence, window, "model", periods, filters)
-    chart = cost_chart(site, window, "model", periods, spent, agent_id)
+    chart = cost_chart(site.paths, window, "model", periods, spent, agent_id)
     models: Sequence[Spent] = spent.groups
     return {"costs": chart, "models": models}
 

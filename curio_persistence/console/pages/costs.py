@@ -6,28 +6,26 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from curio_persistence.console.filters import Filters
 from curio_persistence.console.moments import instant
-from curio_persistence.console.render.charts import Chart, Column, stacked_bars, with_others
 from curio_persistence.console.render.csv import csv_text
 from curio_persistence.console.security.headers import DOWNLOAD_POLICY
 from curio_persistence.console.site import Site
 from curio_persistence.console.spending import (
     GROUPS,
-    Spending,
     Spent,
     compared,
+    cost_chart,
+    name_of,
     period_rows,
     spending,
     spent_before,
 )
-from curio_persistence.console.windows import LENGTHS, PARAMETERS, Period, Window
-from curio_persistence.views.wording import price
+from curio_persistence.console.windows import LENGTHS, PARAMETERS, Window
 
 _FILTERS = ("agent_id", "model", "provider")
 _CSV = (
@@ -63,7 +61,7 @@ def _costs(site: Site, request: Request) -> Response:
         kinds=tuple(GROUPS),
         spent=spent,
         compared=compared(spent.total, before, _that(window)),
-        chart=cost_chart(site, window, by, periods, spent, filters.get("agent_id") or None),
+        chart=cost_chart(site.paths, window, by, periods, spent, filters.get("agent_id") or None),
         rows=[_row(site, asked, group, number) for number, group in enumerate(spent.groups, 1)],
         csv=site.paths.page("costs.csv", **filters.chosen, **filters.further),
     )
@@ -83,29 +81,6 @@ def _that(window: Window) -> str:
 
 
 # --- the chart ------------------------------------------------------------------------------------
-
-
-def cost_chart(
-    site: Site,
-    window: Window,
-    by: str,
-    periods: Sequence[Period],
-    spent: Spending,
-    agent_id: str | None,
-) -> Markup:
-    """Return the costs of each period by group; a bar leads to the runs of its period."""
-    columns = [
-        Column(each.title, each.label, _runs(site, each.begin, each.end, agent_id=agent_id))
-        for each in periods
-    ]
-    series = [(name_of(group.name, by), group.by_period) for group in spent.groups]
-    label = f"Cost by {window.bucket} and {by}"
-    return stacked_bars(Chart(label, window.bucket.title(), columns, with_others(series), price))
-
-
-def name_of(name: str | None, by: str) -> str:
-    """Return the name of a group; calls of which nothing is known have one too."""
-    return f"no {by}" if name is None else name
 
 
 def _runs(site: Site, since: datetime, until: datetime, **filters: str | None) -> str:

@@ -14,13 +14,13 @@ from starlette.routing import BaseRoute
 from curio_persistence.archive import check_archive
 from curio_persistence.capabilities.lifecycle import RetentionPolicy
 from curio_persistence.config.lifecycle import LifecycleConfig
+from curio_persistence.console.belongings import SILENT
 from curio_persistence.console.site import Site
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
 from curio_persistence.store.base import HealthCheck
 from curio_persistence.views import wording
 
-_LEFT_BEHIND = timedelta(hours=1)
 _LOOKED_AT, _SHOWN = 1_000, 20
 """The running runs that are examined, the oldest ones, and those that are named."""
 _WORST_FIRST = ("error", "warning", "ok")
@@ -41,7 +41,7 @@ def _health(site: Site, request: Request) -> Response:
         deep=deep,
         checks=checks,
         levels=Counter(check.level for check in checks),
-        left_behind=persistence.runs.stale(older_than=_LEFT_BEHIND, limit=_LOOKED_AT),
+        left_behind=persistence.runs.stale(older_than=SILENT, limit=_LOOKED_AT),
         shown=_SHOWN,
         pending=persistence.search.pending(),
         counts=_counts(persistence),

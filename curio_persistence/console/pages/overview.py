@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from curio_persistence.console.belongings import SILENT
 from curio_persistence.console.moments import instant
-from curio_persistence.console.outcomes import Outcomes, outcome_chart, outcomes_of
+from curio_persistence.console.outcomes import Outcomes, outcome_chart, outcomes_of, runs_by_agent
 from curio_persistence.console.render.charts import histogram
 from curio_persistence.console.site import Site
 from curio_persistence.console.tools import Tool, tools_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from curio_persistence.models import AgentRun
     from curio_persistence.persistence import Persistence
 
-_DAY, _WEEK, _SILENT = timedelta(days=1), timedelta(days=7), timedelta(hours=1)
+_DAY, _WEEK = timedelta(days=1), timedelta(days=7)
 _ROWS = 6
 _LOOKED_AT = 100
 """The running runs that are examined for signs of life at most: each costs three queries."""
@@ -40,7 +40,7 @@ def _overview(site: Site, request: Request) -> Response:
     persistence, viewer = site.persistence, site.viewer(request)
     now = viewer.now
     counts = persistence.runs.counts(bucket="30m", by="status", since=now - _DAY, until=now)
-    left_behind = persistence.runs.stale(older_than=_SILENT, limit=_LOOKED_AT)
+    left_behind = persistence.runs.stale(older_than=SILENT, limit=_LOOKED_AT)
     is_new = not any(count.runs for count in counts) and not persistence.query_agent_runs(limit=1)
     return site.render(
         request,
@@ -82,18 +82,6 @@ def _agents(persistence: Persistence, now: datetime) -> Sequence[tuple[str, Outc
     failed = runs_by_agent(persistence, now - _WEEK, now, status=FAILED_STATUSES)
     found = sorted(runs.items(), key=lambda each: (-each[1], each[0]))[:_ROWS]
     return [(agent, Outcomes(count, failed[agent])) for agent, count in found]
-
-
-def runs_by_agent(
-    persistence: Persistence, since: datetime, until: datetime, **filters: Any
-) -> Counter[str]:
-    """Return how many runs each agent began."""
-    by = Counter[str]()
-    for count in persistence.runs.counts(
-        bucket="1w", by="agent", since=since, until=until, **filters
-    ):
-        by.update(count.by)
-    return by
 
 
 def _failing_tools(persistence: Persistence, now: datetime) -> Sequence[Tool]:

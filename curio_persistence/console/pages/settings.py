@@ -16,12 +16,12 @@ from curio_persistence.console.api.openapi import library_version
 from curio_persistence.console.filters import Filters
 from curio_persistence.console.paths import decoded_id
 from curio_persistence.console.security import limits
-from curio_persistence.console.security.roles import ROLES, role_of
+from curio_persistence.console.security.roles import role_of
 from curio_persistence.console.site import Site, form_of
 from curio_persistence.console.viewer import THEMES
 from curio_persistence.errors import InvalidValueError, NotFoundError, PersistenceError
 from curio_persistence.models import AuditEntry
-from curio_persistence.tables.keys import ApiKey, ConsoleSession, NewApiKey
+from curio_persistence.tables.keys import ROLES, ApiKey, ConsoleSession, NewApiKey, Role
 
 _ROWS = 100
 _AUDIT_FILTERS = tuple(AuditFilters.__annotations__)
@@ -40,7 +40,7 @@ ACTIONS = (
 
 def routes(site: Site) -> list[BaseRoute]:
     """Return the routes. In a team, keys, logins and the audit log are for its admins."""
-    reader = "admin" if site.options.team else "read"
+    reader: Role = "admin" if site.options.team else "read"
     return [
         site.page("/settings", _about),
         site.page("/settings/keys", _keys, role=reader),

@@ -20,6 +20,7 @@ from curio_persistence.console.security.roles import check_role
 from curio_persistence.console.site import Site, body_of
 from curio_persistence.errors import InvalidValueError, NotFoundError, PersistenceError
 from curio_persistence.persistence import Persistence
+from curio_persistence.tables.keys import Role
 
 _MOST_BYTES = 10 * MEGABYTE
 
@@ -47,7 +48,7 @@ class Operation(NamedTuple):
     """The answer to a method, the role that it needs, and its status."""
 
     call: Callable[[Asked], Any]
-    role: str = "read"
+    role: Role = "read"
     status: int = 200
 
 

@@ -1,22 +1,20 @@
-"""What a request may do."""
+"""The roles of requests: what each may do."""
 
 from __future__ import annotations
 
 from starlette.requests import HTTPConnection
 
 from curio_persistence.errors import AccessDeniedError
-
-ROLES = ("read", "write", "admin")
-"""From the least to the most; each may do what the ones before it may."""
+from curio_persistence.tables.keys import ROLES, Role
 
 
-def role_of(request: HTTPConnection) -> str:
+def role_of(request: HTTPConnection) -> Role:
     """Return the role that the checks have given a request."""
-    role: str = request.scope.get("curio.role", "read")
+    role: Role = request.scope.get("curio.role", "read")
     return role
 
 
-def check_role(request: HTTPConnection, needed: str) -> None:
+def check_role(request: HTTPConnection, needed: Role) -> None:
     """Raise AccessDeniedError where the request's role is less than the one needed."""
     if ROLES.index(role_of(request)) < ROLES.index(needed):
         raise AccessDeniedError(f"This needs the role {needed}; yours is {role_of(request)}.")
