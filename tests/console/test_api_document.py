@@ -12,6 +12,7 @@ from curio_persistence import ConsoleOptions, InMemoryPersistence, create_app
 from curio_persistence.console.api.openapi import document
 from curio_persistence.console.api.operations import OPERATIONS
 from curio_persistence.console.api.reference import table
+from tests.support.console import client_of, record
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,3 +53,22 @@ def test_the_document_is_valid() -> None:
 def test_the_reference_has_the_table_of_operations() -> None:
     text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
     assert table(OPERATIONS) in text, "python -m curio_persistence.console.api.reference prints it"
+
+
+def test_answers_have_the_fields_of_the_document() -> None:
+    schemas = document(OPERATIONS, base="")["components"]["schemas"]
+    with InMemoryPersistence() as persistence:
+        record(persistence, runs=3)
+        persistence.keys.create("Ada")
+        client = client_of(persistence, allow_writes=True)
+        for path, name in (
+            *(("/runs", "AgentRun"), ("/events", "AgentRunEvent"), ("/usage", "AgentLLMUsage")),
+            *(("/traces", "TraceSummary"), ("/agents", "Agent"), ("/health", "HealthCheck")),
+            *(("/keys", "ApiKey"), ("/spend", "UsageTotals"), ("/audit", "AuditEntry")),
+        ):
+            first = client.get(f"/api/v1{path}").json()["items"][0]
+            assert set(first) == set(schemas[name]["properties"]), name
+    assert schemas["AgentRun"]["required"] == ["agent_id", "run_id"]
+    assert set(schemas["Agent"]["required"]) == set(schemas["Agent"]["properties"])
+    assert schemas["ApiKey"]["properties"]["role"]["enum"] == ["read", "write", "admin"]
+    assert schemas["AlertSettings"]["properties"]["window"]["type"] == "string"

@@ -19,6 +19,7 @@ _PROBLEMS = {
     "401": "A token or key is needed.",
     "403": "The key has not this role.",
     "404": "It was deleted or never recorded.",
+    "408": "The body did not arrive within a minute.",
     "409": "It conflicts with what is stored.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
@@ -29,6 +30,7 @@ _PROBLEMS = {
 }
 _ONLY: Mapping[str, Callable[[Operation], bool]] = {
     "404": lambda operation: bool(operation.ids) or operation.path == "/diff",
+    "408": lambda operation: operation.body is not None,
     "409": lambda operation: operation.body is not None,
     "413": lambda operation: operation.body is not None,
     "415": lambda operation: operation.body is not None,

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import MISSING, fields
+from typing import Any, get_args
 
 from curio_persistence.capabilities.alerts.rules import AlertSettings
+from curio_persistence.capabilities.search.hits import HitKind
 from curio_persistence.console.api.operation import Answer
+from curio_persistence.models import AgentRun, AgentRunEvent
+from curio_persistence.store.base import HealthLevel
+from curio_persistence.tables.keys import ApiKey, Role
 
 Schema = dict[str, Any]
 
 _COST = {"type": "string", "description": "US dollars as decimal text."}
+_SENT: tuple[type, ...] = (AgentRun, AgentRunEvent)
+_HIDDEN: Mapping[type, tuple[str, ...]] = {ApiKey: ("secret_hash", "id")}
 _NULL = re.compile(r"\s*\|\s*None\b")
 _TYPES: Mapping[str, Schema] = {
     "str": {"type": "string"},
@@ -22,6 +29,13 @@ _TYPES: Mapping[str, Schema] = {
     "Decimal": _COST,
     "RecordRef": {"type": "string", "examples": ["event:7"]},
     "list[str]": {"type": "array", "items": {"type": "string"}},
+    "timedelta | str": {"type": "string", "examples": ["15m"]},
+    "str | Collection[str]": {"type": "array", "items": {"type": "string"}},
+    "Sequence[AlertSink]": {"type": "array", "items": {"$ref": "#/components/schemas/AlertSink"}},
+    "tuple[AlertSink, ...]": {"type": "array", "items": {"$ref": "#/components/schemas/AlertSink"}},
+    "HitKind": {"type": "string", "enum": [*get_args(HitKind)]},
+    "HealthLevel": {"type": "string", "enum": [*get_args(HealthLevel)]},
+    "Role": {"type": "string", "enum": [*get_args(Role)]},
 }
 _TEXT, _COUNT, _OBJECT = {"type": "string"}, {"type": "integer"}, {"type": "object"}
 
@@ -34,47 +48,23 @@ def _or_null(schema: Schema) -> Schema:
     return {**schema, "type": [schema["type"], "null"]}
 
 
-NAMED: Mapping[str, Schema] = {
-    "Problem": _object(type=_TEXT, title=_TEXT, status=_COUNT, detail=_TEXT)
-    | {"description": "Why a request was refused, as RFC 9457 has it; `field` names its cause."},
-    "Ingested": _object(received=_COUNT, stored=_COUNT),
-    "MetricName": _object(name=_TEXT, values=_COUNT),
-    "Stats": {"type": "object", "description": "The numbers of `get_agent_run_stats`."},
-    "Comparison": _object(
-        same={"type": "boolean"},
-        first=_OBJECT,
-        second=_OBJECT,
-        differences={"type": "array", "items": _OBJECT},
-        steps={"type": "array", "items": _OBJECT},
-    ),
-    "Trace": {"type": "object", "description": "A TraceSummary, and its `spans`."},
-    "NewApiKey": _object(key={"$ref": "#/components/schemas/ApiKey"}, secret=_TEXT),
-    "KeySettings": {
-        "type": "object",
-        "properties": {
-            "name": _TEXT,
-            "role": {"type": "string", "enum": ["read", "write", "admin"], "default": "read"},
-            "expires": {"type": "string", "examples": ["90d"]},
-        },
-        "required": ["name"],
-        "additionalProperties": False,
-    },
-    "AlertSettings": {
-        "type": "object",
-        "description": "The settings of `alerts.create`. A new rule needs `rule_id`, `condition` "
-        "and, unless it is about silence, `threshold`.",
-        "properties": {name: {} for name in ("rule_id", *AlertSettings.__annotations__)},
-        "additionalProperties": False,
-    },
-}
-"""Schemas of what is no record."""
-
-
 def schema_of(model: type) -> Schema:
-    """Return the schema of a dataclass or a named tuple, by its annotations."""
+    """Return the schema of a dataclass or a named tuple, by its annotations.
+
+    Answers have all fields. What requests also send needs those that have no default.
+    """
+    hidden = _HIDDEN.get(model, ())
     annotations = _annotations(model).items()
-    fields = {name: _of_annotation(kind) for name, kind in annotations if name != "secret_hash"}
-    return {"type": "object", "properties": fields}
+    properties = {name: _of_annotation(kind) for name, kind in annotations if name not in hidden}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": _without_default(model) if model in _SENT else [*properties],
+    }
+
+
+def _without_default(model: Any) -> list[str]:
+    return [each.name for each in fields(model) if each.default is MISSING]
 
 
 def _annotations(model: type) -> dict[str, str]:
@@ -95,6 +85,50 @@ def _of_annotation(annotation: str) -> Schema:
     if known is None:
         return {}
     return _or_null(known) if _NULL.search(annotation) else dict(known)
+
+
+NAMED: Mapping[str, Schema] = {
+    "Problem": _object(type=_TEXT, title=_TEXT, status=_COUNT, detail=_TEXT)
+    | {"description": "Why a request was refused, as RFC 9457 has it; `field` names its cause."},
+    "Ingested": _object(received=_COUNT, stored=_COUNT),
+    "MetricName": _object(name=_TEXT, values=_COUNT),
+    "Stats": {"type": "object", "description": "The numbers of `get_agent_run_stats`."},
+    "Comparison": _object(
+        same={"type": "boolean"},
+        first=_OBJECT,
+        second=_OBJECT,
+        differences={"type": "array", "items": _OBJECT},
+        steps={"type": "array", "items": _OBJECT},
+    ),
+    "Trace": {"type": "object", "description": "A TraceSummary, and its `spans`."},
+    "NewApiKey": _object(key={"$ref": "#/components/schemas/ApiKey"}, secret=_TEXT),
+    "AlertSink": {
+        "type": "object",
+        "properties": {"kind": _TEXT, "name": _TEXT, "url": _TEXT},
+        "required": ["kind"],
+    },
+    "KeySettings": {
+        "type": "object",
+        "properties": {
+            "name": _TEXT,
+            "role": {"type": "string", "enum": [*get_args(Role)], "default": "read"},
+            "expires": {"type": "string", "examples": ["90d"]},
+        },
+        "required": ["name"],
+        "additionalProperties": False,
+    },
+    "AlertSettings": {
+        "type": "object",
+        "description": "The settings of `alerts.create`. A new rule needs `rule_id`, `condition` "
+        "and, unless it is about silence, `threshold`.",
+        "properties": {
+            "rule_id": _TEXT,
+            **{n: _of_annotation(_text(kind)) for n, kind in AlertSettings.__annotations__.items()},
+        },
+        "additionalProperties": False,
+    },
+}
+"""Schemas of what is no record."""
 
 
 def reference(model: type | str) -> Schema:
