@@ -27,6 +27,7 @@ from curio_persistence.persistence import Persistence
 PORT = 7410
 _PORTS = 20
 """Ports that are tried, from the usual one on."""
+_LAST_PORT = 65_535
 _GRACE = 2
 """Seconds that requests have to end when the console stops."""
 _SETTINGS: dict[str, Any] = {"limit_concurrency": 1_000, "timeout_graceful_shutdown": _GRACE}
@@ -119,6 +120,8 @@ class Server(uvicorn.Server):
 def _listening(host: str, port: int | None) -> Iterator[socket.socket]:
     """Open the socket; None is the usual port, or the next one that is free."""
     tried = range(PORT, PORT + _PORTS) if port is None else (port,)
+    if tried[-1] > _LAST_PORT:
+        raise ConfigurationError(f"A port is at most {_LAST_PORT}, not {port}.")
     for number in tried:
         try:
             family = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0][0]

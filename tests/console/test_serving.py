@@ -44,6 +44,11 @@ def test_a_port_in_use_is_one_clear_sentence() -> None:
             serve_console(DatabaseConfig(), port=port)
 
 
+def test_a_port_that_no_machine_has_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="A port is at most 65535, not 99999"):
+        serve_console(DatabaseConfig(), port=99_999)
+
+
 @pytest.mark.slow
 def test_a_database_that_is_not_there_yet_is_waited_for_and_indexed(tmp_path: Path) -> None:
     config = DatabaseConfig(db_path=str(tmp_path / "later.db"))

@@ -46,7 +46,7 @@ def lines_of(text: str) -> list[str]:
 
 @pytest.mark.thorough
 @pytest.mark.slow
-@pytest.mark.timeout(360)  # It runs all cases: a minute on a machine that does nothing else.
+@pytest.mark.timeout(600)  # It runs all cases: a minute on a machine that does nothing else.
 @pytest.mark.usefixtures("private_postgres")  # Skips if no server can be started.
 def test_every_case_ends_in_lines_of_the_page(tmp_path: Path) -> None:
     """Each case compares what both sides returned, or stored."""
