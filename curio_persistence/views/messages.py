@@ -29,6 +29,7 @@ _FILES = frozenset(
 )
 _ITEMS = _CALLS | _RESULTS | _THOUGHTS
 """Types of items that stand in a list in place of messages."""
+_BLOCKS = _ITEMS | _FILES | {"text", "input_text", "output_text"}
 
 _SOURCES = ("url", "data", "fileUri", "file_uri", "uri", "file_id", "content", "file_data")
 _INSIDE = ("image_url", "source", "input_audio", "file", "image")
@@ -59,10 +60,16 @@ class Conversation:
     rest: Mapping[str, Any]
 
 
-def conversation_in(value: Any) -> Conversation | None:
-    """Return the messages that a parsed value holds; None where it has another shape."""
+def conversation_in(value: Any, role: str = "user") -> Conversation | None:
+    """Return the messages that a parsed value holds; None where it has another shape.
+
+    Content without a message around it is said by `role`.
+    """
     if isinstance(value, list):
-        return Conversation(_messages(value), {}) if _are_messages(value) else None
+        if _are_messages(value):
+            return Conversation(_messages(value), {})
+        said = Message(role, tuple(_parts_of(value)))
+        return Conversation((said,), {}) if _are_blocks(value) else None
     if not isinstance(value, dict):
         return None
     if _is_message(value):
@@ -78,6 +85,12 @@ def conversation_in(value: Any) -> Conversation | None:
 
 def _are_messages(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(map(_is_message, map(_unwrapped, value)))
+
+
+def _are_blocks(value: list[Any]) -> bool:
+    """Return True for the content of a message: texts, calls, images."""
+    kinds = [each.get("type") if isinstance(each, dict) else None for each in value]
+    return bool(kinds) and all(isinstance(kind, str) and kind in _BLOCKS for kind in kinds)
 
 
 def _is_message(value: Any) -> bool:

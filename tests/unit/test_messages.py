@@ -53,6 +53,14 @@ def test_each_shape_says_the_same(value: Any) -> None:
     assert messages(value) == (Message("user", (SAID,)),)
 
 
+def test_content_without_a_message_is_said_by_the_role_that_is_given() -> None:
+    call = {"type": "tool_use", "id": "1", "name": "search", "input": {"q": "x"}}
+    found = conversation_in([{"type": "text", "text": "Hi"}, call], "assistant")
+    assert found is not None
+    assert found.messages == (Message("assistant", (SAID, Part(CALL, {"q": "x"}, "search"))),)
+    assert conversation_in([{"type": "text", "text": "Hi"}, {"type": "row"}]) is None
+
+
 @pytest.mark.parametrize(
     "value",
     [

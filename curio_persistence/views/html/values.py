@@ -46,7 +46,8 @@ class Renderer(NamedTuple):
         if raw or name in _VERBATIM:
             return verbatim(raw_text(value))
         value = from_text(value) if isinstance(value, str) else value
-        if name in _PROMPTS | _ANSWERS and (said := conversation_in(value)) is not None:
+        role = "user" if name in _PROMPTS else "assistant"
+        if name in _PROMPTS | _ANSWERS and (said := conversation_in(value, role)) is not None:
             return shown_messages(said, self.value, self.answer)
         if name == "prompt" and isinstance(value, str):
             return one_message("user", self.value(value))
