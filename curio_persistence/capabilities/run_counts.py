@@ -1,4 +1,4 @@
-"""How many runs began in each bucket of a window of time."""
+"""The number of runs that began in each bucket of a window of time."""
 
 from __future__ import annotations
 

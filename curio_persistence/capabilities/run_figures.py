@@ -1,4 +1,4 @@
-"""What each of some runs did, in a few numbers: for lists of runs."""
+"""The figures of runs for lists of them: calls, tokens, costs and failures."""
 
 from __future__ import annotations
 

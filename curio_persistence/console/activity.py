@@ -1,4 +1,4 @@
-"""What agents did in each period, as charts: runs, calls, tools, events, tokens and latency."""
+"""Charts of what agents did in each period: runs, calls, tools, events, tokens and latency."""
 
 from __future__ import annotations
 

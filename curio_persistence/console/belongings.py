@@ -1,4 +1,4 @@
-"""What belongs to a run besides its steps: scores, approvals, snapshots, and its hash chain."""
+"""The belongings of a run besides its steps: scores, approvals, snapshots, and its hash chain."""
 
 from __future__ import annotations
 

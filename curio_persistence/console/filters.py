@@ -1,4 +1,4 @@
-"""What the form of a list says, as filters of the façade; and the links that change it."""
+"""The filters of a list: from its form to the façade's values, and the links that change them."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ OF_STREAMS = ("agent_id", "run_id", "session_id")
 
 
 class Look:
-    """How a page shows events: those that pass its filters, in the time zone of its reader."""
+    """The view of one page on events: its filters, and the time zone of its reader."""
 
     def __init__(self, site: Site, viewer: Viewer, filters: Mapping[str, Any]) -> None:
         self.persistence = site.persistence

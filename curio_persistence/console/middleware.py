@@ -1,4 +1,4 @@
-"""What surrounds the routes: the base path, and errors that no handler expected."""
+"""Middleware around the routes: the base path, and errors that no handler expected."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BasePath:
 
 
 class Unexpected:
-    """Answers a request whose handler failed in a way that nobody expected."""
+    """Answers a request whose handler raised an error that is none of ours."""
 
     def __init__(self, app: ASGIApp, answer: Callable[[Request, Exception], Response]) -> None:
         self._app, self._answer = app, answer

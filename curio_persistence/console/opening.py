@@ -21,7 +21,7 @@ _INDEXING_EVERY = 5.0
 
 
 class Source(Protocol):
-    """What has the persistence of the console."""
+    """Returns the open persistence of the console; raises why there is none."""
 
     def __call__(self) -> Persistence: ...
 

@@ -25,7 +25,7 @@ _DAY = timedelta(days=1)
 
 
 class Outcomes(NamedTuple):
-    """How many runs there were, and how many of them failed."""
+    """The number of some runs, and of those among them that failed."""
 
     runs: int
     failed: int

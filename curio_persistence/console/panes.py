@@ -1,4 +1,4 @@
-"""What the pane beside the steps shows: one step, or the run itself."""
+"""The pane beside the steps: one step in full, or the run itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all pages share: the persistence, the templates, and the making of routes."""
+"""The site that all pages share: the persistence, the templates, and the making of routes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _BODY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Site:
-    """What handlers get besides the request."""
+    """The console, as handlers get it besides the request."""
 
     source: Callable[[], Persistence]
     options: ConsoleOptions

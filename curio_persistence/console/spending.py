@@ -1,4 +1,4 @@
-"""What model calls cost: by model, agent, provider or tag, and by the reader's days."""
+"""The costs of model calls: by model, agent, provider or tag, and by the reader's days."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ THEMES = ("system", "light", "dark")
 
 @dataclass(frozen=True)
 class Viewer:
-    """What pages need to know of their reader."""
+    """The reader, as far as pages need to know."""
 
     theme: str
     zone: tzinfo

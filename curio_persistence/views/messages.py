@@ -46,7 +46,7 @@ class Part(NamedTuple):
 
 
 class Message(NamedTuple):
-    """What one side said."""
+    """The words of one side."""
 
     role: str
     parts: tuple[Part, ...]

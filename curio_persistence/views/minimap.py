@@ -35,7 +35,7 @@ _FAILED_CALLS = Filter("status", "<>", "success")
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What happened of one kind: `model`, `tool` or `child`.
+    """The steps of one kind: `model`, `tool` or `child`.
 
     `buckets` are those in which anything happened: the number of each, how many, and how many of
     them failed. Calls are in the bucket in which they ended, child runs in all from their begin to
@@ -88,7 +88,7 @@ def outline_in_buckets(store: Store, run: AgentRun, buckets: int) -> RunOutline:
 
 @dataclass(frozen=True, slots=True)
 class _Times:
-    """When calls ended, and those that failed, in order."""
+    """The times at which calls ended, and those at which calls failed, in order."""
 
     all: Sequence[str]
     failed: Sequence[str]
@@ -169,7 +169,7 @@ def _ends(
 
 
 class _Events(NamedTuple):
-    """How many steps the events of some runs are, and when the last one happened."""
+    """The number of steps that the events of some runs are, and the time of the last one."""
 
     steps: int
     last: str

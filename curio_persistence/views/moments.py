@@ -1,4 +1,4 @@
-"""What was known at a step of a session: the state as it was then, whatever came later."""
+"""The state of a session as it was at a step, whatever came later."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MOST_OPEN = 20
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What a session had counted up to a step. `cost_usd` is None if no call had a known cost."""
+    """The counts of a session up to a step. `cost_usd` is None if no call had a known cost."""
 
     runs: int = 0
     steps: int = 0

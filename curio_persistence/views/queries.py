@@ -1,4 +1,4 @@
-"""How a query of the search is understood, in words. Any text is valid: no error says it."""
+"""The understanding of a query of the search, in words. Any text is valid: no error says it."""
 
 from __future__ import annotations
 

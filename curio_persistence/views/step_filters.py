@@ -24,7 +24,7 @@ _NAMES_AN_ERROR = re.compile(r'"error"|\\u')
 
 @dataclass(frozen=True, slots=True)
 class StepFilters:
-    """What a step must be to be on a page: of a kind, so severe, failed, with a text in it."""
+    """The conditions for a step on a page: its kind, its level, that it failed, words in it."""
 
     only: tuple[str, ...] | None = None
     severity: int = 0
@@ -58,7 +58,7 @@ class StepFilters:
         return self == _NONE
 
     def may_admit_event(self, row: EventRow) -> bool:
-        """Return False for most events that make no step that passes, as their row tells."""
+        """Return False for most rows of events that make no step that passes."""
         return self._is_wanted(KINDS.get(row.event_type, row.event_type)) and (
             not self._of_trouble
             or bool(row.tool_error)
@@ -67,7 +67,7 @@ class StepFilters:
         )
 
     def may_admit_call(self, row: CallRow) -> bool:
-        """The same for model calls."""
+        """Return False for most rows of model calls that make no step that passes."""
         is_fine = row.status == "success" and row.error_message is None
         return self._is_wanted(MODEL) and not (self._of_trouble and is_fine)
 

@@ -1,4 +1,4 @@
-"""What an event tells: its payload under the few names that all kinds of steps share."""
+"""The meaning of events: their payload under the few names that all kinds of steps share."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _TOOK = ("latency_ms", "duration_ms")
 
 
 class Told(NamedTuple):
-    """What one event tells."""
+    """The words and numbers that one event tells."""
 
     kind: str
     name: str

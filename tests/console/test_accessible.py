@@ -47,7 +47,7 @@ def test_axe_finds_nothing_in_the_dialog_of_keys(open_page: Open) -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_nothing_is_lost_at_320_pixels(open_page: Open, path: str) -> None:
-    """Which is 200 % of a screen of 640: only tables and pictures may scroll to the side."""
+    """They are 200 % of a screen of 640: only tables and pictures may scroll to the side."""
     page = open_page(path, width=320, height=640)
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 320

@@ -60,7 +60,7 @@ def test_a_login_leads_back_to_an_id_of_any_characters(persistence: Persistence)
 
 @pytest.mark.parametrize("inner", ["/curio/runs", "/runs"])
 def test_a_base_path_is_part_of_each_link(persistence: Persistence, inner: str) -> None:
-    """Whether the proxy strips it or not."""
+    """The proxy strips it, or leaves it."""
     secret = persistence.keys.create("Ada").secret
     client = team_client(persistence, base_path="/curio")
     assert client.get(inner).headers["location"] == "/curio/login?next=%2Fruns"

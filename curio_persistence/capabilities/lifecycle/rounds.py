@@ -29,7 +29,7 @@ Outcome = ExpireReport | PersistenceError
 
 @dataclass(frozen=True)
 class Schedule:
-    """When runs last expired and how many, when they will, and why the last round failed.
+    """The last round of expiry with its count or its failure, and the time of the next one.
 
     None is unknown: nothing expired yet, no program has planned a round, the last one did not fail.
     """

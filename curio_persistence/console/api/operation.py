@@ -21,7 +21,7 @@ Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What an operation answers: its form, and the model or the schema of its records."""
+    """The answer of an operation: its form, and the model or the schema of its records."""
 
     kind: AnswerKind
     model: type | str | None = None

@@ -19,7 +19,7 @@ _LONGEST_NUMBER = 18
 
 
 class Kind(NamedTuple):
-    """How the texts of a parameter are read, and the schema of its value."""
+    """A kind of parameter: how its texts are read, and the schema of its value."""
 
     read: Callable[[str, Sequence[str]], Any]
     schema: Schema

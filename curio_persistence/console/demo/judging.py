@@ -1,4 +1,4 @@
-"""What people and rules say of the demonstration's runs: scores, approvals and alerts."""
+"""Judgements of the demonstration's runs by people and rules: scores, approvals and alerts."""
 
 from __future__ import annotations
 

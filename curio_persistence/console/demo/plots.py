@@ -1,4 +1,4 @@
-"""What the agents of the demonstration do: runs that succeed, retry, delegate, fail or go on."""
+"""The courses of the demonstration's runs, which succeed, retry, delegate, fail or go on."""
 
 from __future__ import annotations
 

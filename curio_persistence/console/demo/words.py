@@ -214,7 +214,7 @@ ANSWERS = (
 
 
 class Texts(NamedTuple):
-    """What is said: sentences of models and tools, final answers, and the tasks of each agent."""
+    """The texts of runs: sentences of models and tools, final answers, the tasks of each agent."""
 
     sentences: tuple[str, ...]
     answers: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What agents did by hour, day, week or month of the reader's calendar."""
+"""The activity of agents by hour, day, week or month of the reader's calendar."""
 
 from __future__ import annotations
 

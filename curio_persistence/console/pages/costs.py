@@ -1,4 +1,4 @@
-"""What model calls cost, by the reader's days."""
+"""The costs of model calls, by the reader's days."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def routes(site: Site) -> list[BaseRoute]:
 
 
 class _Asked(NamedTuple):
-    """What a request asks for."""
+    """The filters and the window of a request, and what it groups by."""
 
     filters: Filters
     window: Window

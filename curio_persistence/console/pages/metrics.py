@@ -139,7 +139,7 @@ def _leads_to(filters: Filters, group: str | None, name: str | None) -> str | No
 
 
 class _Drawn(NamedTuple):
-    """What the chart draws."""
+    """The values that the chart draws."""
 
     name: str
     value: str

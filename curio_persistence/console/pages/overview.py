@@ -1,4 +1,4 @@
-"""What happened in the last 24 hours, and what needs a look."""
+"""The last 24 hours, and what needs a look."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ _STEP = re.compile(r"(event|usage|run):[0-9]{1,18}")
 
 
 class Asked(NamedTuple):
-    """What a request asks of a run's page."""
+    """The parameters of a run's page."""
 
     show: str
     text: str

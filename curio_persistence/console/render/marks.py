@@ -1,4 +1,4 @@
-"""What stands in every row: icons, states, times, costs and counts.
+"""The marks that every row has: icons, states, times, costs and counts.
 
 Templates call these as `ui.icon("bell")`. They are functions, not macros: a list calls them
 hundreds of times, and a macro takes five times as long.

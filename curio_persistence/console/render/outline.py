@@ -135,7 +135,7 @@ def _tokens(step: BriefStep) -> str:
 
 
 class Reached(NamedTuple):
-    """How far a page's steps are read: the place of one, and what all up to it have cost.
+    """The place of a step on its page, and what all up to it have cost.
 
     The cost is None where none of the calls has a known one; `unpriced` counts those without.
     """

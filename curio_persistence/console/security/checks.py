@@ -1,4 +1,4 @@
-"""What checks each request: on one machine the token, for a team keys, roles and limits."""
+"""The checks of each request: on one machine the token, for a team keys, roles and limits."""
 
 from __future__ import annotations
 

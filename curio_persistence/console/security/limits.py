@@ -67,7 +67,7 @@ class Bucket:
 
 @dataclass
 class _Use:
-    """What one key uses at this moment."""
+    """The requests of one key that are open, and its bucket."""
 
     bucket: Bucket
     open: dict[Kind, int] = field(default_factory=lambda: {"light": 0, "heavy": 0, "stream": 0})

@@ -1,4 +1,4 @@
-"""What a proxy in front tells of a request; the headers count only from trusted addresses."""
+"""The headers of a proxy in front, which count only from trusted addresses."""
 
 from __future__ import annotations
 

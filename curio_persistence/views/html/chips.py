@@ -1,4 +1,4 @@
-"""What is not words: images, sound and files are told by type and size, and never fetched."""
+"""Images, sound and files, which are told by type and size, and never fetched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chart shows: columns from left to right, and series that have a value in some of them."""
+"""The data of a chart: columns from left to right, and series with a value in some of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all charts have: the legend, the axes, a link for each column, and the table."""
+"""The frame of each chart: the legend, the axes, a link for each column, and the table."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _CELL = '<td class="num">{}</td>'
 
 
 class Place(NamedTuple):
-    """Where columns stand: percentages across, pixels downwards."""
+    """The places of columns: percentages across, pixels downwards."""
 
     columns: int
     height: int
