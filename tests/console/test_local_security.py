@@ -8,8 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from curio_persistence import ConsoleOptions, InMemoryPersistence, Persistence, create_app
-from curio_persistence.console.security.headers import POLICY
-from tests.support.console import AsServed, client_of
+from tests.support.console import SECURE_HEADERS, AsServed, client_of
 
 TOKEN = "a-token-that-nobody-guesses"
 OWN_HOSTS = (
@@ -32,13 +31,6 @@ OTHER_HOSTS = (
         "192.168.0.2:7410",
     ),
 )
-HEADERS = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +44,7 @@ def test_a_request_that_names_another_host_is_refused(console: TestClient, host:
     for path in ("/runs", "/static/0/theme.js", "/api/v1/runs", "/nowhere"):
         answer = console.get(path, headers={"host": host})
         assert answer.status_code == 421
-        assert HEADERS.items() <= dict(answer.headers).items()
+        assert SECURE_HEADERS.items() <= dict(answer.headers).items()
 
 
 @pytest.mark.parametrize("host", OWN_HOSTS)
@@ -138,7 +130,7 @@ def test_programs_send_the_token_as_bearer(locked: TestClient) -> None:
     "path", ["/runs", "/nowhere", "/runs?cursor=x", "/static/0/none.js", "/static/0/..%2Fbase.css"]
 )
 def test_every_answer_has_the_headers(console: TestClient, path: str) -> None:
-    assert HEADERS.items() <= dict(console.get(path).headers).items()
+    assert SECURE_HEADERS.items() <= dict(console.get(path).headers).items()
     assert console.get(path).headers["cache-control"] == "no-store"
 
 
@@ -160,7 +152,7 @@ def test_an_error_nobody_expected_tells_no_secret(caplog: pytest.LogCaptureFixtu
         "/runs", headers={"authorization": f"Bearer {TOKEN}"}
     )
     assert answer.status_code == 500
-    assert HEADERS.items() <= dict(answer.headers).items()
+    assert SECURE_HEADERS.items() <= dict(answer.headers).items()
     for word in ("s3cret", "SELECT", "agent.db", "/home", TOKEN, "Traceback"):
         assert word not in answer.text
         assert word not in caplog.text

@@ -11,18 +11,13 @@ from starlette.testclient import TestClient
 from curio_persistence import AgentRun, InMemoryPersistence, Persistence
 from curio_persistence.clock import Clock
 from curio_persistence.views import wording
-from tests.support.console import NOW, client_of
+from tests.support.console import NOW, client_of, words_of
 
 _DAY = timedelta(days=1)
 
 
-def _texts(text: str) -> str:
-    """Return the words of a page, with single spaces."""
-    return " ".join(re.sub(r"<[^>]*>", " ", text).split())
-
-
 def test_tiles_have_the_numbers_of_24_hours(console: TestClient, history: Persistence) -> None:
-    text = _texts(console.get("/").text)
+    text = words_of(console.get("/").text)
     [day] = history.analytics(NOW - _DAY, NOW, bucket=None, percentiles=True)
     [before] = history.analytics(NOW - 2 * _DAY, NOW - _DAY, bucket=None)
     assert f"Runs, 24 h {day.runs} {before.runs} the day before" in text
@@ -38,7 +33,7 @@ def test_running_runs_that_are_silent_are_left_behind() -> None:
         persistence.create_agent_run(AgentRun("guide", "silent", status="running"))
         moments.append(NOW)
         persistence.create_agent_run(AgentRun("guide", "lively", status="running"))
-        text = _texts(client_of(persistence).get("/").text)
+        text = words_of(client_of(persistence).get("/").text)
     assert "Running now 2 1 left behind" in text
     assert text.count("silent for an hour or more: left behind") == 1
 
@@ -52,7 +47,7 @@ def test_the_histogram_leads_to_the_runs_of_half_an_hour(console: TestClient) ->
 def test_agents_are_those_of_a_week_and_failing_tools_of_a_day(
     console: TestClient, history: Persistence
 ) -> None:
-    text = _texts(console.get("/").text)
+    text = words_of(console.get("/").text)
     for agent in history.analytics(NOW - 7 * _DAY, NOW, bucket=None, group_by="agent"):
         assert f"{agent.agent_id} {agent.runs} {wording.share(agent.errors, agent.runs)}" in text
     tool = history.stats.summary(since=NOW - _DAY, until=NOW)["tool_metrics"]["run_sql"]
@@ -70,7 +65,7 @@ def test_nothing_recorded_shows_the_code_that_records() -> None:
 def test_a_quiet_day_is_told_without_numbers() -> None:
     with InMemoryPersistence(clock=Clock(lambda: NOW)) as persistence:
         persistence.create_agent_run(AgentRun("guide", "old", created_at=NOW - 9 * _DAY))
-        text = _texts(client_of(persistence).get("/").text)
+        text = words_of(client_of(persistence).get("/").text)
     assert "Failed – 0 runs" in text
     assert "Spent, 24 h – 0 calls · nothing the day before" in text
     assert "No run is running." in text

@@ -25,7 +25,14 @@ from curio_persistence.console.app import app_of, make_site
 from curio_persistence.console.security.doors import OF_CLIENTS
 from curio_persistence.console.security.headers import POLICY
 from curio_persistence.console.security.limits import KeyLimits
-from tests.support.console import SAME_ORIGIN, TEAM_URL, bearer, client_of, team_client
+from tests.support.console import (
+    SAME_ORIGIN,
+    SECURE_HEADERS,
+    TEAM_URL,
+    bearer,
+    client_of,
+    team_client,
+)
 
 TOKEN = "a-token-that-nobody-guesses"
 OPEN = {"GET /login", "HEAD /login", "POST /login", "GET /healthz", "GET /readyz"}
@@ -39,13 +46,6 @@ FOR_WRITERS = {
 
 A route is added here on purpose, or is for admins.
 """
-HEADERS = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
 MAKERS = ("console/render/", "views/html/")
 MADE_BY_SCRIPTS = re.compile(r"\beval\(|new Function|document\.write|srcdoc|javascript:")
 UNSAFE_IN_TEMPLATES = re.compile(
@@ -263,10 +263,10 @@ def test_every_answer_has_the_headers(
             ask(team, call, **bearer(secrets["read"])),
         ]
         for answer in answers:
-            told = {name: answer.headers.get(name) for name in HEADERS}
+            told = {name: answer.headers.get(name) for name in SECURE_HEADERS}
             if "sandbox" in str(told["content-security-policy"]):
                 told["content-security-policy"] = POLICY
-            assert told == HEADERS, (call, answer.status_code)
+            assert told == SECURE_HEADERS, (call, answer.status_code)
             is_kept = call.route.startswith("/static/") and answer.status_code == 200
             assert is_kept or "no-store" in answer.headers["cache-control"], call
         for answer in answers[1:]:

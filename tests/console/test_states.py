@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import cache
-from html import unescape
 from typing import Any
 
 import pytest
@@ -29,16 +28,11 @@ from curio_persistence.errors import (
     SchemaMismatchError,
     UnavailableError,
 )
-from tests.support.console import NOW, client_of, record
+from tests.support.console import NOW, client_of, record, words_of
 from tests.support.console_pages import LISTS, PAGES, leads_to, routes
 from tests.support.postgres import PostgresServer
 
 _SENSELESS = re.compile(r"\b(NaN|None(?!:)|undefined|1970|Infinity|Traceback)\b")
-
-
-def words(page: str) -> str:
-    """Return the words of a page, without those of its scripts."""
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +61,16 @@ def test_every_page_is_among_those_that_are_tested() -> None:
 def test_what_is_recorded_is_shown_sensibly(console: TestClient, path: str) -> None:
     answer = console.get(path)
     assert answer.status_code == 200
-    assert not _SENSELESS.search(words(answer.text))
+    assert not _SENSELESS.search(words_of(answer.text))
 
 
 @pytest.mark.parametrize("path", LISTS)
 def test_a_page_of_an_empty_database_is_no_blank_page(empty: TestClient, path: str) -> None:
     answer = empty.get(path)
     assert answer.status_code == 200
-    assert not _SENSELESS.search(words(answer.text))
+    assert not _SENSELESS.search(words_of(answer.text))
     main = answer.text.partition("<main")[2].partition("</main>")[0]
-    assert len(words(main)) > 20
+    assert len(words_of(main)) > 20
 
 
 @pytest.mark.parametrize(
@@ -85,7 +79,7 @@ def test_a_page_of_an_empty_database_is_no_blank_page(empty: TestClient, path: s
 def test_what_was_deleted_or_never_recorded_is_not_found(empty: TestClient, path: str) -> None:
     answer = empty.get(path)
     assert answer.status_code == 404
-    assert "deleted or never recorded" in words(answer.text)
+    assert "deleted or never recorded" in words_of(answer.text)
     assert re.search(rf'class="button" href="/{path.split("/")[1]}">All', answer.text)
 
 
@@ -126,7 +120,7 @@ def check_problem(path: str, error: Exception, said: str) -> None:
     answer = client_without(error).get(path)
     assert answer.status_code == 503
     assert answer.headers["Retry-After"]
-    assert said in words(answer.text)
+    assert said in words_of(answer.text)
     assert "/secret/path" not in answer.text
     # A page that waits looks again by itself.
     assert ("data-retry" in answer.text) is not isinstance(error, QueryTimeoutError)
@@ -143,7 +137,7 @@ def test_tables_of_another_version_are_told_with_both_versions(
 ) -> None:
     answer = client_without(error).get(path)
     assert answer.status_code == 503
-    said = words(answer.text)
+    said = words_of(answer.text)
     assert f"Found is {error.found}; this program needs 7." in said
     assert error.command is None or error.command in said
 
@@ -158,7 +152,7 @@ def test_a_cost_that_is_not_known_is_never_zero(path: str) -> None:
         answer = client_of(persistence).get(path)
     assert answer.status_code == 200
     without_axes = re.sub(r"<svg.*?</svg>", "", answer.text, flags=re.DOTALL)
-    said = words(without_axes.partition("<main")[2])
+    said = words_of(without_axes.partition("<main")[2])
     assert "unknown" in said or "unpriced" in said or "–" in said
     assert not re.search(r"\$0(\.0+)?\b", said)
 
@@ -175,7 +169,7 @@ def test_times_that_are_missing_or_the_wrong_way_round_are_words() -> None:
         for path in ("/", "/runs", "/runs/stub", "/runs/orphan", "/events", "/sessions", "/traces"):
             answer = client.get(path)
             assert answer.status_code == 200
-            assert not _SENSELESS.search(words(answer.text))
+            assert not _SENSELESS.search(words_of(answer.text))
 
 
 _WITHOUT_DATA = {"/preferences", "/settings"}
@@ -190,6 +184,6 @@ def test_pages_of_a_server_that_was_stopped_recover(private_postgres: PostgresSe
             for path in set(PAGES) - _WITHOUT_DATA:
                 answer = client.get(path)
                 assert answer.status_code == 503, path
-                assert "The database does not answer" in words(answer.text)
+                assert "The database does not answer" in words_of(answer.text)
         for path in PAGES:
             assert client.get(path).status_code == 200, path

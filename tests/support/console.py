@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from html import unescape
 from threading import Thread
 from typing import Any
 from urllib.parse import unquote
@@ -22,6 +24,7 @@ from curio_persistence import (
     Persistence,
     create_app,
 )
+from curio_persistence.console.security.headers import POLICY
 
 NOW = datetime(2026, 11, 29, 9, 12, tzinfo=UTC)
 OBJECTIVES = (
@@ -37,6 +40,19 @@ STATUSES = ("completed", "completed", "error", "completed", "running", "timeout"
 
 TEAM_URL = "https://curio.example.com"
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
+SECURE_HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+"""What every answer has."""
+
+
+def words_of(page: str) -> str:
+    """Return the words of a page, with single spaces."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
 def record(persistence: Persistence, runs: int = 60) -> None:
