@@ -290,6 +290,17 @@ def test_deleting_asks_for_the_whole_id(persistence: Persistence, states: TestCl
     assert persistence.get_agent_run("old") is None
 
 
+def test_an_id_that_cannot_be_typed_is_confirmed_as_it_is_shown(
+    persistence: Persistence, states: TestClient
+) -> None:
+    run_id = "two\nlines\u202e"
+    persistence.create_agent_run(AgentRun("a", run_id))
+    url, data = f"{Paths().run(run_id)}/delete", {"confirm": "two lines\\u202e"}
+    answer = states.post(url, data=data, headers={"Sec-Fetch-Site": "same-origin"})
+    assert answer.status_code == 200
+    assert persistence.get_agent_run(run_id) is None
+
+
 def test_a_run_known_by_an_event_alone(persistence: Persistence, states: TestClient) -> None:
     persistence.log_agent_run_event(AgentRunEvent("a", "stub", event_type="note", data="x"))
     page = page_of(states, "stub")

@@ -23,6 +23,7 @@ from curio_persistence.console.site import Site, form_of
 from curio_persistence.errors import InvalidValueError, NotFoundError
 from curio_persistence.models import AgentRun
 from curio_persistence.persistence import Persistence
+from curio_persistence.views.html.text import harmless
 from curio_persistence.views.steps import ref_of, time_of
 
 if TYPE_CHECKING:
@@ -215,7 +216,12 @@ def _step_at(persistence: Persistence, run: AgentRun, begin: datetime, at_ms: in
 
 def _delete(site: Site, request: Request) -> Response:
     run = run_of(site.persistence, request)
-    if form_of(request).get("confirm") != run.run_id:
+    if form_of(request).get("confirm") not in (run.run_id, _typed(run.run_id)):
         raise InvalidValueError("To delete the run, type its whole id.", field="confirm")
     site.persistence.delete_agent_run(run.run_id)
     return RedirectResponse(site.paths.page("runs"), 303)
+
+
+def _typed(run_id: str) -> str:
+    """Return an id as the page shows it: line breaks and control characters cannot be typed."""
+    return " ".join(harmless(run_id).split())
