@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
 
 _FILTERS = ("agent_id", "run_id", "session_id")
-AGGREGATIONS = ("avg", "p50", "p95", "min", "max", "sum", "count")
+AGGREGATIONS = {
+    "avg": "average",
+    "p50": "median",
+    "p95": "p95",
+    "min": "least",
+    "max": "most",
+    "sum": "sum",
+    "count": "count",
+}
+"""The numbers of the façade, and what people call them."""
 _TOLD = ("count", "min", "avg", "p50", "p95", "max")
 """The aggregates of tiles and of rows."""
 _GROUPS = {"agent": "agent_id", "session": "session_id", "run": "run_id"}
@@ -88,7 +97,7 @@ def _shown(
     site: Site, filters: Filters, window: Window, name: str, where: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what the page shows of one metric."""
-    value = filters.further.get("value", AGGREGATIONS[0])
+    value = filters.further.get("value", "avg")
     group = _group(filters)
     whole = _aggregates(site.persistence, name, None, where).get(None)
     if whole is None:
@@ -178,7 +187,7 @@ def _chart(site: Site, drawn: _Drawn, points: Sequence[MetricPoint], filters: Fi
 
 def _name(group: str | None, drawn: _Drawn) -> str:
     if drawn.group is None:
-        return drawn.value
+        return AGGREGATIONS.get(drawn.value, drawn.value)
     return "none" if group is None else group
 
 
