@@ -74,7 +74,7 @@ class StepPages:
         """Return the page that a cursor leads to, or that has a record, or the first one."""
         side, path = (_AFTER, ()) if cursor is None else self._read(cursor)
         if around is not None:
-            path = self._start_of(around, limit)
+            return self._page_around(self._walk.path_to(around), limit)
         if side == _BEFORE:
             return self._page_before(path, limit)
         return self._page_after(path, limit)
@@ -89,16 +89,20 @@ class StepPages:
         page = found[:limit][::-1]
         return self._made(page, more=bool(page), earlier=len(found) > len(page))
 
+    def _page_around(self, path: Path, limit: int | None) -> StepPage[Any]:
+        """Return the page that has a place in its middle; what is before it is read backwards."""
+        if limit is None:
+            return self._page_after((), None)
+        half = limit // 2
+        before = self._first(self._walk.before(path), half)
+        near = before[:half][::-1]
+        behind = self._walk.after(before[0].path if before else ())
+        found = [*near, *self._first(behind, limit - len(near))]
+        return self._made(found[:limit], more=len(found) > limit, earlier=len(before) > half)
+
     def _first(self, steps: Iterator[Placed], limit: int | None) -> list[Placed]:
         """Return the first steps, one more than are shown."""
         return list(islice(steps, None if limit is None else limit + 1))
-
-    def _start_of(self, around: RecordRef, limit: int | None) -> Path:
-        """Return the place behind which the page begins that has a record in its middle."""
-        path = self._walk.path_to(around)
-        half = 0 if limit is None else limit // 2
-        before = self._first(self._walk.before(path), half)
-        return before[half].path if limit is not None and len(before) > half else ()
 
     def _made(self, page: list[Placed], *, more: bool, earlier: bool) -> StepPage[Any]:
         found = [placed.found for placed in page]
