@@ -18,7 +18,7 @@ from curio_persistence.console.pages import run_files, run_step
 from curio_persistence.console.panes import Pane, pane_of_run
 from curio_persistence.console.paths import decoded_id
 from curio_persistence.console.render.outline import Row, map_of, reached, rows_of
-from curio_persistence.console.runs import run_of
+from curio_persistence.console.requested import run_of
 from curio_persistence.console.site import Site, form_of
 from curio_persistence.errors import InvalidValueError, NotFoundError
 from curio_persistence.models import AgentRun

@@ -17,7 +17,7 @@ from curio_persistence.console.panes import (
     part_of_run,
 )
 from curio_persistence.console.render.outline import Row
-from curio_persistence.console.runs import RUN, record_of, run_of
+from curio_persistence.console.requested import RUN, record_of, run_of
 from curio_persistence.console.site import Site
 from curio_persistence.errors import NotFoundError
 from curio_persistence.models import AgentRun
