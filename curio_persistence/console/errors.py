@@ -20,6 +20,7 @@ from curio_persistence.errors import (
     AccessDeniedError,
     BusyError,
     ClosedError,
+    ConfigurationError,
     ConflictError,
     CorruptDatabaseError,
     InvalidValueError,
@@ -115,6 +116,15 @@ _PROBLEMS: tuple[tuple[type[Exception], Problem], ...] = (
     (
         AccessDeniedError,
         Problem(403, "Not allowed", "You, or the console, may not do this here."),
+    ),
+    (
+        ConfigurationError,
+        Problem(
+            503,
+            "The database cannot be opened",
+            "Its folder is gone, or its settings are wrong. This command says what:",
+            command="curio-persistence doctor",
+        ),
     ),
 )
 _UNEXPECTED = Problem(

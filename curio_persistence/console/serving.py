@@ -21,7 +21,7 @@ from curio_persistence.console.opening import Indexing, Opening, Source
 from curio_persistence.console.options import ConsoleOptions
 from curio_persistence.console.security.local import TOKEN
 from curio_persistence.console.security.team import check_admin_key
-from curio_persistence.errors import ConfigurationError
+from curio_persistence.errors import ConfigurationError, PersistenceError
 from curio_persistence.persistence import Persistence
 
 PORT = 7410
@@ -77,11 +77,23 @@ def _source(
         return lambda: database
     opening = Opening(database, read_only=not options.stores)
     stack.callback(opening.close)
+    if database.db_type == "sqlite":
+        _refuse_wrong_path(opening)
     if database.db_type != "memory":
         indexing = Indexing(database, opening)
         indexing.start()
         stack.callback(indexing.stop, _GRACE / 4)
     return opening
+
+
+def _refuse_wrong_path(opening: Opening) -> None:
+    """Raise ConfigurationError for a path that waiting does not mend, such as a folder's."""
+    try:
+        opening()
+    except ConfigurationError:
+        raise
+    except PersistenceError:
+        return  # Pages say what is missing, and look again.
 
 
 class Server(uvicorn.Server):

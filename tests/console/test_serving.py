@@ -49,6 +49,13 @@ def test_a_port_that_no_machine_has_is_refused() -> None:
         serve_console(DatabaseConfig(), port=99_999)
 
 
+@pytest.mark.parametrize("path", ["nowhere/agents.db", "."])
+def test_a_path_that_cannot_be_a_database_is_refused_at_once(tmp_path: Path, path: str) -> None:
+    database = DatabaseConfig(db_type="sqlite", db_path=str(tmp_path / path))
+    with pytest.raises(ConfigurationError, match="folder"):
+        serve_console(database, port=0)
+
+
 @pytest.mark.slow
 def test_a_database_that_is_not_there_yet_is_waited_for_and_indexed(tmp_path: Path) -> None:
     config = DatabaseConfig(db_path=str(tmp_path / "later.db"))
