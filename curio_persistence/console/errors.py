@@ -133,7 +133,7 @@ _UNEXPECTED = Problem(
     "The page could not be made; the log has the kind of error.",
 )
 _STATUSES = {
-    401: ("Who are you?", "Log in, or send a key: Authorization: Bearer KEY."),
+    401: ("Log in first", "Log in, or send a key: Authorization: Bearer KEY."),
     403: ("Not allowed", "You may not do this here."),
     404: ("Not found", "There is no such page."),
     429: ("Too many requests", ""),

@@ -312,7 +312,7 @@ def test_a_run_without_anything(persistence: Persistence, states: TestClient) ->
     persistence.create_agent_run(AgentRun("a", "bare", status="completed"))
     page = page_of(states, "bare")
     assert "No steps were recorded" in page
-    assert "Nobody recorded when this run began and ended" in page
+    assert "The begin and the end of this run were not recorded" in page
 
 
 def test_a_run_that_ends_before_it_begins(persistence: Persistence, states: TestClient) -> None:

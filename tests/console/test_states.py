@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from curio_persistence import (
     ConsoleOptions,
     InMemoryPersistence,
     PostgresPersistence,
+    SQLitePersistence,
 )
 from curio_persistence.clock import Clock
 from curio_persistence.console.app import app_of, make_site
@@ -62,6 +64,15 @@ def test_what_is_recorded_is_shown_sensibly(console: TestClient, path: str) -> N
     answer = console.get(path)
     assert answer.status_code == 200
     assert not _SENSELESS.search(words_of(answer.text))
+
+
+@pytest.mark.parametrize("path", ["/", "/runs", "/events"])
+def test_code_to_begin_with_records_into_the_database_of_the_console(
+    tmp_path: Path, path: str
+) -> None:
+    with SQLitePersistence(tmp_path / "mine.db") as persistence:
+        page = client_of(persistence).get(path).text
+    assert "connect(&#34;sqlite:///mine.db&#34;)" in page
 
 
 @pytest.mark.parametrize("path", LISTS)
