@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -136,11 +136,6 @@ class Filters:
         if value in self.several(name):
             return self.without(name, value)
         return self.with_(**{name: (*self.several(name), value)})
-
-    def only(self, **chosen: Any) -> Filters:
-        """Return these filters with some replaced; None drops one."""
-        merged = {**self.chosen, **chosen}
-        return replace(self, chosen={name: text for name, text in merged.items() if text})
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return all parameters but the cursor, as a form sends them again."""

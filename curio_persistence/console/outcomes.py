@@ -55,17 +55,18 @@ def outcome_chart(
     paths: Paths, viewer: Viewer, counts: Sequence[RunCount], label: str, **filters: object
 ) -> Chart:
     """Return a chart of the runs of each bucket by their outcome; a column leads to its runs."""
+    filters.update(since=None, until=None)
+    url = paths.page("runs", **filters)  # Once for all columns: it takes long to encode.
     columns = [
-        Column(
-            _title(viewer, each),
-            _label(viewer, each),
-            paths.page(
-                "runs", **{**filters, "since": instant(each.begin), "until": instant(each.end)}
-            ),
-        )
-        for each in counts
+        Column(_title(viewer, each), _label(viewer, each), _narrowed(url, each)) for each in counts
     ]
     return Chart(label, "Time", columns, outcomes(counts), number)
+
+
+def _narrowed(url: str, count: RunCount) -> str:
+    """Return a URL of runs with the time of a bucket."""
+    time = f"since={instant(count.begin)}&until={instant(count.end)}".replace(":", "%3A")
+    return f"{url}{'&' if '?' in url else '?'}{time}"
 
 
 def outcomes(counts: Sequence[RunCount]) -> list[Series]:

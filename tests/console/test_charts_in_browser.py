@@ -10,7 +10,7 @@ import pytest
 
 from curio_persistence import AgentRun, AgentRunEvent, InMemoryPersistence, Persistence
 from curio_persistence.clock import Clock
-from tests.console.test_accessible import violations
+from tests.console.test_accessible import check_each_look
 from tests.support.console import NOW, record, served_console
 
 pytestmark = pytest.mark.thorough
@@ -135,11 +135,7 @@ def test_axe_finds_nothing_where_there_is_much(open_page: Open, path: str) -> No
     page = open_page(path, bypass_csp=True)
     for details in page.locator(".chart-table summary").all():
         details.click()
-    for width in (1440, 760):
-        for theme in ("light", "dark"):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.emulate_media(color_scheme=theme)
-            assert violations(page) == [], f"{width} pixels, {theme}"
+    check_each_look(page)
 
 
 @pytest.mark.parametrize("path", _PAGES)

@@ -89,8 +89,7 @@ def _histogram(
     counts = site.persistence.runs.counts(
         bucket=bounds.bucket, by="status", timezone=viewer.zone_name, **within
     )
-    others = filters.only(since=None, until=None).chosen
     label = "Runs by the time of their start"
-    chart = outcome_chart(site.paths, viewer, counts, label, **others)
+    chart = outcome_chart(site.paths, viewer, counts, label, **filters.chosen)
     ends = (minute_time(viewer, bounds.since), minute_time(viewer, bounds.until))
     return histogram(chart, ends=ends, legend=True, height=40)
