@@ -24,6 +24,7 @@ from curio_persistence.console.site import MOST_FORM_BYTES
 from tests.support.console import SAME_ORIGIN, bearer, client_of, log_in, team_client
 
 
+@pytest.mark.slow
 def test_a_lock_of_another_program_stops_no_reader_and_no_writer_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
