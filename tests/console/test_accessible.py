@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from curio_persistence import InMemoryPersistence, Persistence
+from curio_persistence.clock import Clock
+from tests.support.console import NOW, record
 from tests.support.console_pages import PAGES
 
 pytestmark = pytest.mark.thorough
@@ -36,6 +39,14 @@ def check_each_look(page: Any) -> None:
             page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme=theme)
             assert violations(page) == [], f"{width} pixels, {theme}"
+
+
+@pytest.fixture(scope="module")
+def history() -> Iterator[Persistence]:
+    """A shorter history than elsewhere: rows are alike, and the time of axe grows with them."""
+    with InMemoryPersistence(clock=Clock(lambda: NOW)) as persistence:
+        record(persistence, runs=16)
+        yield persistence
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -117,8 +117,7 @@ def test_a_waterfall_is_walked_by_keys(open_page: Open) -> None:
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     page.wait_for_url("**span=*")
-    focused = page.evaluate("document.activeElement.closest('tr')?.ariaCurrent")
-    assert focused == "true"
+    page.wait_for_function("document.activeElement.closest('tr')?.ariaCurrent === 'true'")
 
 
 def test_equal_steps_unfold(open_page: Open) -> None:
