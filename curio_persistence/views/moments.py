@@ -172,7 +172,7 @@ class _State:
 
     def last_call(self) -> AgentLLMUsage | None:
         order = (Order("created_at", True), Order("id", True))
-        [ids, _] = self._store.select(PLACES[CALL], self._calls, order=order, limit=1)
+        ids, *_ = self._store.select(PLACES[CALL], self._calls, order=order, limit=1)
         found = self._store.select(USAGE, (Filter("id", "in", tuple(ids)),)) if ids else None
         return USAGE.decode(found)[0] if found else None
 

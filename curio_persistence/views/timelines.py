@@ -34,8 +34,8 @@ RUN, EVENT, CALL = range(3)
 """The kinds of entries, in the order in which those of one moment stand."""
 KINDS = {"run": RUN, "event": EVENT, "usage": CALL}
 TABLES: dict[int, Table[Any]] = {EVENT: EVENTS, CALL: USAGE}
-PLACES = {kind: table.part("id", table.ages_by) for kind, table in TABLES.items()}
-"""The tables without all but the places of records."""
+PLACES = {kind: table.part("id", "run_id", table.ages_by) for kind, table in TABLES.items()}
+"""The tables with the places of records, and the runs by which they are found, only."""
 BEGINS = {
     EventType.TOOL_CALL_STARTED.value: EventType.TOOL_CALL.value,
     EventType.SPAN_STARTED.value: EventType.SPAN.value,
@@ -210,7 +210,7 @@ class Timeline:
         """
         table = TABLES[kind]
         order = (Order(table.ages_by, newest), Order("id", newest))
-        [ids, _] = self._store.select(PLACES[kind], where, order=order, after=after, limit=most)
+        ids, *_ = self._store.select(PLACES[kind], where, order=order, after=after, limit=most)
         rows = self._store.select(table, (Filter("id", "in", tuple(ids)),)) if ids else []
         return (Found(time_of(each), kind, each) for each in (table.decode(rows) if ids else ()))
 
