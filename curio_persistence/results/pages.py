@@ -281,9 +281,10 @@ def read_page(
     count = _MOST if limit is None else checked_count("limit", limit)
     # One more row tells whether there is another page.
     most = count + 1 if count < _MOST else None
-    part = _part(table, without) if without else table
+    # What is filtered by is read: archived rows are compared after that.
+    part = _part(table, tuple(sorted({*without} - _asked(where)))) if without else table
     columns = store.select(part, where, order=ordered, after=after, limit=most)
-    columns = _widened(table, part, columns) if without else columns
+    columns = _widened(table, part, columns, without) if without else columns
     if len(columns[0]) <= count:
         return Page(table, columns, None)
     columns = [column[:count] for column in columns]
@@ -296,11 +297,22 @@ def _part(table: Table[Any], without: tuple[str, ...]) -> Table[Any]:
     return table.part(*(name for name in table.names if name not in without))
 
 
-def _widened(table: Table[Any], part: Table[Any], columns: Columns) -> Columns:
+def _asked(where: Where) -> set[str]:
+    """Return the columns that filters ask."""
+    return {
+        name
+        for each in where
+        for name in (set().union(*map(_asked, each.value)) if each.op == "any" else {each.column})
+    }
+
+
+def _widened(
+    table: Table[Any], part: Table[Any], columns: Columns, without: tuple[str, ...]
+) -> Columns:
     """Return the columns of a table, of which only a part was read."""
     read = dict(zip(part.names, columns, strict=True))
     nothing = (None,) * len(columns[0])
-    return [read.get(name, nothing) for name in table.names]
+    return [nothing if name in without else read[name] for name in table.names]
 
 
 def open_stream(

@@ -129,6 +129,7 @@ LONG_AGO, LATER = NOON - timedelta(days=75), NOON - timedelta(days=15)
 QUESTIONS: dict[str, Any] = {
     "runs": lambda p: list(pages(p.query_agent_runs)),
     "oldest runs": lambda p: list(pages(p.query_agent_runs, order="oldest")),
+    "runs in brief": lambda p: [*p.query_agent_runs(brief=True, metadata={"number": 4})],
     "sessions": lambda p: list(pages(p.sessions.query)),
     "all sessions": lambda p: [each.to_dict() for each in p.sessions.iterate(order="oldest")],
     "idle sessions": lambda p: p.sessions.count(status="idle"),
