@@ -23,6 +23,7 @@ from curio_persistence.store.table import Table
 from curio_persistence.tables import RUNS, SMALL_TABLES_OF_RUNS
 
 FOLDERS: Mapping[str, str] = {table.name: name for name, table in KINDS_OF_RUNS.items()}
+WHOLE: Mapping[str, Table[Any]] = {table.name: table for table in KINDS_OF_RUNS.values()}
 """The folder of each table in the folder of a database."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from curio_persistence.archive.cold import sql
 from curio_persistence.archive.cold.aggregates import columns_of
-from curio_persistence.archive.cold.database import ArchivedDatabase, Read
+from curio_persistence.archive.cold.database import WHOLE, ArchivedDatabase, Read
 from curio_persistence.archive.cold.plan import ANY, Plan, Test, Values, bounds_of, is_within
 from curio_persistence.archive.cold.whereabouts import Holder, Whereabouts
 from curio_persistence.archive.delta_log import ArchivedFile
@@ -23,7 +23,7 @@ from curio_persistence.store.filters import (
     matches,
 )
 from curio_persistence.store.query import Query
-from curio_persistence.store.table import Row, Table
+from curio_persistence.store.table import Columns, Row, Table
 from curio_persistence.tables import RUNS
 
 _MOST = 10_000
@@ -229,6 +229,22 @@ class ColdRows:
     def _selected(self, select: Select) -> tuple[Any, ...]:
         rows = self.columns(select.table, (select.column,), select.where)
         return tuple({value for (value,) in rows})
+
+
+def is_part(table: Table[Any]) -> bool:
+    """Return True for a table with only some of its columns."""
+    return table.names != WHOLE[table.name].names
+
+
+def part_of(part: Table[Any], columns: Columns) -> Columns:
+    """Return those columns of whole rows that a part of the table has, also derived ones."""
+    whole = WHOLE[part.name]
+    stored = dict(zip(whole.names, columns, strict=True))
+    rows = [] if stored.keys() >= {*part.names} else _derived(whole, [*zip(*columns, strict=True)])
+    return [
+        stored[name] if name in stored else tuple(row.get(name) for row in rows)
+        for name in part.names
+    ]
 
 
 def _derived(table: Table[Any], rows: Sequence[Values]) -> list[Row]:

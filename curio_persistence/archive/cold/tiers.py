@@ -11,9 +11,9 @@ from typing import Any, NoReturn, TypeVar
 from curio_persistence.archive.checking import check_folder
 from curio_persistence.archive.cold.aggregates import columns_of, parts_of, united
 from curio_persistence.archive.cold.candidates import TieredCandidates
-from curio_persistence.archive.cold.database import FOLDERS, ArchivedDatabase
+from curio_persistence.archive.cold.database import FOLDERS, WHOLE, ArchivedDatabase
 from curio_persistence.archive.cold.plan import Values
-from curio_persistence.archive.cold.rows import ColdRows
+from curio_persistence.archive.cold.rows import ColdRows, is_part, part_of
 from curio_persistence.archive.cold.whereabouts import last_move, moment_of
 from curio_persistence.backends.sql.queries import refused_query
 from curio_persistence.errors import AccessDeniedError, UnsupportedError
@@ -96,6 +96,9 @@ class TieredStore(Store):
     def select_query(self, query: Query, limit: int | None, offset: int) -> Columns:
         if query.table.name not in FOLDERS:
             return self._hot.select_query(query, limit, offset)
+        if is_part(query.table):
+            found = self.select_query(_of_whole(query), limit, offset)
+            return part_of(query.table, found)
         end = None if limit is None else offset + limit
         page, cold = self._with_cold(lambda: self._hot.select_query(query, end, 0))
         rows = self._merged(query, self._pages(query, page, end), cold, end)
@@ -124,6 +127,10 @@ class TieredStore(Store):
     ) -> Iterator[Columns]:
         if query.table.name not in FOLDERS:
             yield from read(query, size)
+            return
+        if is_part(query.table):
+            for found in self._streamed(_of_whole(query), size, read, cold):
+                yield part_of(query.table, found)
             return
         rows = self._merged(query, read(query, size), cold, None)
         while some := list(islice(rows, size)):
@@ -272,6 +279,15 @@ class TieredStore(Store):
 
     def _is_inside(self) -> bool:
         return False
+
+
+def _of_whole(query: Query) -> Query:
+    """Return a query for whole rows, in place of one for some columns.
+
+    Files have neither the columns that a store derives nor an index of their own: filters, and the
+    run that a row belongs to, need the others.
+    """
+    return query._replace(table=WHOLE[query.table.name])
 
 
 def _columns(table: Table[Any], rows: list[Values]) -> Columns:
