@@ -218,8 +218,7 @@ class Search(Capability):
         **filters: Unpack[SearchFilters],
     ) -> SearchPage:
         """Return the records that have these words; see `Persistence.search_text`."""
-        if not isinstance(query, str):
-            raise InvalidValueError(f"query is text, not {type(query).__name__}.", field="query")
+        _check_query(query)
         if order not in get_args(SearchOrder):
             raise InvalidValueError(f'order is "newest" or "rank", not {order!r}.', field="order")
         count = _EVERYTHING if limit is None else checked_count("limit", limit)
@@ -251,6 +250,7 @@ class Search(Capability):
 
         `word*` finds those.
         """
+        _check_query(query)
         return [
             word
             for word in dict.fromkeys(query.split())
@@ -289,6 +289,11 @@ _SLOTS = {
     "newest": (Order("slot", descending=True),),
     "rank": (Order("before"), Order("hits")),
 }
+
+
+def _check_query(query: Any) -> None:
+    if not isinstance(query, str):
+        raise InvalidValueError(f"query is text, not {type(query).__name__}.", field="query")
 
 
 def _newest(
