@@ -219,9 +219,6 @@ READS = {
         sorts=True,
         leaving_out=True,
     ),
-    "a check-up": Question(
-        lambda p: p.diagnose(), {*SIGNS_OF_LIFE, "agent_runs_unindexed"}, sorts=True
-    ),
     "scores of a run": Question(lambda p: p.scores.list("run 7"), {SCORES_OF_RUN}, sorts=True),
     "newest scores": Question(lambda p: p.scores.query(), {"agent_scores_by_time"}),
     "newest scores of a name": Question(
@@ -670,6 +667,13 @@ def test_statistics_read_only_indexes(planner: Planner, question: Question) -> N
     plan = planner.plan(asked)
     check(planner, plan, question)
     assert plan.covering == plan.indexes
+
+
+def test_a_check_up_finds_runs_in_indexes(planner: Planner) -> None:
+    """SQLite also counts all records, which none has indexed for search yet, by an index."""
+    with planner.listening() as asked:
+        planner.persistence.diagnose()
+    assert planner.plan(asked).indexes >= {*SIGNS_OF_LIFE, "agent_runs_unindexed"}
 
 
 def test_analytics_find_periods_in_indexes(planner: Planner) -> None:
