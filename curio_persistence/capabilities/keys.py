@@ -42,7 +42,7 @@ from curio_persistence.tables.keys import (
 )
 
 IDLE = timedelta(hours=12)
-"""A session that nobody used for so long is over."""
+"""The time without a request after which a session ends."""
 LONGEST = timedelta(days=7)
 """Each session is over after so long."""
 _STAMPED_EVERY = timedelta(minutes=1)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.analytics.records import PeriodTotals
 
 GROUPS = {"agent": "agent_id", "session": "session_id", "user": "user_id", "tag": "tag"}
-"""What activity can be grouped by, and its field in the totals."""
+"""The words by which activity is grouped, and the field of each in the totals."""
 
 Value = Callable[["PeriodTotals"], Number | None]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.totals import UsageTotals
 
 GROUPS = {"model": "model", "agent": "agent_id", "provider": "provider", "tag": "tag"}
-"""What costs can be grouped by, and its field in the totals."""
+"""The words by which costs are grouped, and the field of each in the totals."""
 
 
 @dataclass

@@ -33,7 +33,7 @@ _SPACES = {
     "js": re.compile(rb"(?<=\n)\s+()"),
 }
 _PACKED = ("woff2",)
-"""What is compressed already."""
+"""The types of files that are compressed already."""
 STYLES = "console.css"
 _FIRST = "base.css"
 """The file of styles that comes first: the others use its colours."""

@@ -264,7 +264,7 @@ class RetentionResult(Value):
 
 @dataclass(frozen=True)
 class ChainVerificationResult(Value):
-    """Whether a chain is whole, and else where it is not, and why."""
+    """The result of verifying a chain: the first broken place and the reason, if it is broken."""
 
     valid: bool
     failed_at_index: int = -1

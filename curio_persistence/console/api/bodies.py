@@ -17,7 +17,7 @@ R = TypeVar("R", bound=Record)
 MEGABYTE = 1 << 20
 _EVENTS_MOST = 10 * MEGABYTE
 _SINKS = {"kind", "name", "url"}
-"""What a request may say of a sink. Programs and variables of the server are set where it runs."""
+"""The fields of a sink in a request. Programs and variables are set where the server runs."""
 _SINK_KINDS = ("log", "webhook", "slack")
 
 

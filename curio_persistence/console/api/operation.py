@@ -1,4 +1,4 @@
-"""An operation of the API: its route, what it calls, who may, and what it answers."""
+"""An operation of the API: its route, the call it makes, the role it needs, and its answer."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class Tool(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A model: its provider, dollars for a million tokens in and out; None if nobody knows."""
+    """A model: its provider, dollars for a million tokens in and out; None if unknown."""
 
     name: str
     provider: str

@@ -1,4 +1,4 @@
-"""Alerts: the rules with their states, what they found, and who was told."""
+"""Alerts: the rules with their states, their history, and the deliveries of each."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _WRONG = "This key opens nothing: it is not complete, has expired or was revoked
 
 
 def routes(site: Site) -> list[BaseRoute]:
-    """Return the routes of a team's console; on one machine nobody logs in."""
+    """Return the routes of a team's console; on one machine there is no login."""
     if not site.options.team:
         return []
     check = LoginLimit().check

@@ -53,7 +53,7 @@ def _found(site: Site, query: str, filters: Filters) -> dict[str, Any]:
         max_wait=_LONGEST_WAIT,
         **filters.values(),
     )
-    # Of records that were not searched, nobody knows their words.
+    # The words of records that were not searched are unknown.
     is_in_vain = not page and filters.cursor is None and not page.pending
     return {
         "page": page,

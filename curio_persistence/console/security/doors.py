@@ -28,6 +28,6 @@ class Doors:
 
 
 OF_CLIENTS = frozenset(("/compat/agentlens/api/health",))
-"""What clients of other systems ask without their key: it tells no more than that there is one."""
+"""The paths that clients of other systems ask without their key: the answers tell no records."""
 OF_CONSOLE = Doors(local=OF_CLIENTS)
 """The ways into a console alone."""
