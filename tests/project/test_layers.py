@@ -105,6 +105,7 @@ NARROW = {
 
 # Packages outside the standard library, and the modules that may import them.
 THIRD_PARTY = {
+    ("backends.clickhouse.client", "clickhouse_connect"),
     ("backends.postgres.backup", "psycopg2"),
     ("backends.postgres.dsn", "psycopg2"),
     ("backends.postgres.pool", "psycopg2"),

@@ -107,7 +107,12 @@ def fresh(dialect: str) -> str:
 
 def views(dialect: str) -> str:
     """Return the statements that make the views."""
-    return (_folder(dialect) / "views.sql").read_text(encoding="utf-8")
+    return statements(dialect, "views.sql")
+
+
+def statements(dialect: str, file: str) -> str:
+    """Return the statements of a file of a dialect."""
+    return (_folder(dialect) / file).read_text(encoding="utf-8")
 
 
 class IndexChange(NamedTuple):
@@ -166,7 +171,7 @@ def pending(
     if not catalog.tables:
         return known
     _refuse_foreign(catalog, location, import_command)
-    _refuse_newer(catalog, known, location)
+    refuse_newer(catalog, known, location)
     done = {step.version for step in catalog.applied}
     steps = tuple(step for step in known if step.version not in done)
     if not steps:
@@ -218,7 +223,7 @@ def _refuse_foreign(catalog: Catalog, location: str, import_command: str) -> Non
     )
 
 
-def _refuse_newer(catalog: Catalog, known: tuple[Migration, ...], location: str) -> None:
+def refuse_newer(catalog: Catalog, known: tuple[Migration, ...], location: str) -> None:
     versions = {step.version for step in known}
     breaking = [s for s in catalog.applied if s.version not in versions and s.kind != "additive"]
     if not breaking:
