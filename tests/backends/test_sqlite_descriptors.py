@@ -11,10 +11,11 @@ import pytest
 from curio_persistence import ConfigurationError, SQLitePersistence
 
 PROGRAM = """
-import resource, threading
+import resource, subprocess, sys, threading
 from curio_persistence import SQLitePersistence, UnavailableError
 persistence = SQLitePersistence("fd.db")
-resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+before = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, before[1]))
 errors, go, ready = [], threading.Event(), threading.Barrier(31)
 def read():
     try:
@@ -30,11 +31,25 @@ assert errors
 assert {type(error) for error in errors} == {UnavailableError}, errors
 assert all("ulimit -n" in str(error) for error in errors), errors
 go.set()
+resource.setrlimit(resource.RLIMIT_NOFILE, before)
+subprocess.run([sys.executable, "-c", LOCKED], check=True)
 """
 
+LOCKED = """
+import fcntl
+with open("fd.db", "rb+") as file:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 510, 0x40000002)
+    except BlockingIOError:
+        raise SystemExit(0)
+raise SystemExit("the other process has lost its lock")
+"""
+"""What SQLite does to learn whether a connection that closes is the last one."""
 
-def test_running_out_of_descriptors_is_reported_as_such(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, check=True, timeout=120)
+
+def test_running_out_of_descriptors_is_reported_as_such_and_ends_no_lock(tmp_path: Path) -> None:
+    program = f"LOCKED = {LOCKED!r}\n{PROGRAM}"
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=120)
 
 
 @pytest.mark.parametrize("uri", ["file::memory:?cache=shared", "file:agent.db?mode=ro"])

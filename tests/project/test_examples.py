@@ -286,12 +286,18 @@ def test_a_notebook_is_committed_with_its_outputs(folder: Folder, name: str, plo
 
 
 def outputs(notebook: str) -> list[object]:
-    """Return the output of the cells; for a plot, only that it is one."""
-    return [
-        (output["output_type"], output.get("text"), output.get("data", {}).get("text/plain"))
-        for cell in json.loads(notebook)["cells"]
-        for output in cell.get("outputs", ())
-    ]
+    """Return the output of the cells; for a plot, only that it is one.
+
+    What a cell prints comes in one piece or in several, as the kernel's clock has it.
+    """
+    found: list[tuple[str, str, object]] = []
+    for cell in json.loads(notebook)["cells"]:
+        for output in cell.get("outputs", ()):
+            kind, text = output["output_type"], "".join(output.get("text", ()))
+            if found and kind == "stream" == found[-1][0]:
+                text = found.pop()[1] + text
+            found.append((kind, text, output.get("data", {}).get("text/plain")))
+    return found
 
 
 def test_the_postgres_example_names_the_settings_it_needs(folder: Folder) -> None:

@@ -11,6 +11,7 @@ from shlex import quote
 from curio_persistence.atomic_files import new_file
 from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sql.backup_files import SQLITE, check_kind
+from curio_persistence.backends.sqlite.driver import Connection
 from curio_persistence.backends.sqlite.file import DRIVER_ERRORS
 from curio_persistence.backends.sqlite.streams import SQLiteStreams
 from curio_persistence.concurrency.fair_lock import Ticket
@@ -59,7 +60,7 @@ class SQLiteBackup(SQLiteStreams):
             raise self._translate(error) from error
 
     @contextmanager
-    def _fixed(self) -> Iterator[sqlite3.Connection]:
+    def _fixed(self) -> Iterator[Connection]:
         """Yield a connection that sees the database as it is now.
 
         It is read in an open transaction: without one, SQLite would begin the copy again after

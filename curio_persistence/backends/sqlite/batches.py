@@ -87,7 +87,7 @@ class SQLiteBatches(SQLiteInserts):
         transaction = self._mine.required()
         try:
             with transaction.lock:
-                cursor = self._connection_of(transaction).cursor()
+                cursor = self._connection_of(transaction).lasting_cursor()
                 # Not `executemany`: it takes a quarter longer, and releases the GIL at every row.
                 # Beside a thread that computes that makes 700 rows/s of 60,000.
                 for part in _powers_of_two(lines, _MOST_VALUES // len(columns)):

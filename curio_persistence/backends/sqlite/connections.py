@@ -17,6 +17,7 @@ from typing import Any
 
 from curio_persistence.backends.sql.statements import Params
 from curio_persistence.backends.sql.store import Result
+from curio_persistence.backends.sqlite.driver import Connection
 from curio_persistence.backends.sqlite.file import DRIVER_ERRORS, SQLiteFile
 from curio_persistence.backends.sqlite.readers import Reader
 from curio_persistence.concurrency import forking
@@ -35,7 +36,7 @@ class SQLiteConnections(SQLiteFile, forking.Forkable):
     def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
         super().__init__(path, **options)
         self._lock = FairLock()
-        self._writer: sqlite3.Connection | None = None
+        self._writer: Connection | None = None
         self._busy_timeout: float | None = None
         """The seconds that the writer waits for other processes, once they were set."""
         self._settled = False
@@ -118,7 +119,7 @@ class SQLiteConnections(SQLiteFile, forking.Forkable):
             self._look_after(connection)
         return cursor
 
-    def _wait_at_most(self, seconds: float | None, connection: sqlite3.Connection) -> None:
+    def _wait_at_most(self, seconds: float | None, connection: Connection) -> None:
         """Have the writer's connection wait so many seconds for other processes.
 
         None stands for `lock_timeout`. The setting stays until another is needed.
@@ -151,7 +152,7 @@ class SQLiteConnections(SQLiteFile, forking.Forkable):
         self._lock.release(transaction)
         self._lock.wake()
 
-    def _roll_back(self, connection: sqlite3.Connection) -> None:
+    def _roll_back(self, connection: Connection) -> None:
         """End a transaction that was not committed."""
         try:
             connection.rollback()
@@ -165,13 +166,13 @@ class SQLiteConnections(SQLiteFile, forking.Forkable):
         except DRIVER_ERRORS as error:
             raise self._translate(error) from error
 
-    def _connection_of(self, transaction: Transaction) -> sqlite3.Connection:
+    def _connection_of(self, transaction: Transaction) -> Connection:
         """Return the connection of an open transaction.
 
         When the disk is full SQLite ends a transaction itself: what follows must not commit.
         Neither must a savepoint, which outside of a transaction begins one of its own.
         """
-        connection: sqlite3.Connection | None = transaction.connection
+        connection: Connection | None = transaction.connection
         if transaction.ended:
             raise left_elsewhere()
         if connection is None:
@@ -209,14 +210,14 @@ class SQLiteConnections(SQLiteFile, forking.Forkable):
             f"lock_timeout ({self._lock_timeout:g} s)."
         )
 
-    def _open_writer(self, *, create: bool = False) -> sqlite3.Connection:
+    def _open_writer(self, *, create: bool = False) -> Connection:
         """Open the writer's connection; the caller holds the lock."""
         self._writer = self._connect_writer(create=create)
         self._busy_timeout = None
         self._log.next_look = 0
         return self._writer
 
-    def _look_after(self, connection: sqlite3.Connection) -> None:
+    def _look_after(self, connection: Connection) -> None:
         """Keep the log short, and notice that the file is gone: once in so many changes."""
         self._log.look_after(connection)
         if self._is_replaced():
@@ -242,7 +243,7 @@ class SQLiteConnections(SQLiteFile, forking.Forkable):
             lock.release(ticket)
             lock.wake()
 
-    def _is_prepared(self, connection: sqlite3.Connection) -> bool:
+    def _is_prepared(self, connection: Connection) -> bool:
         """Set what must be set, unless another process is about to."""
         try:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")

@@ -122,7 +122,8 @@ class SQLiteErrors:
         opened: list[int] = []
         try:
             for _ in range(_DESCRIPTORS):
-                opened.append(os.open(self._file, os.O_RDONLY))
+                # Not the database: to close it would end every lock that this process has on it.
+                opened.append(os.open(os.devnull, os.O_RDONLY))
         except OSError as error:
             return error.errno in (errno.EMFILE, errno.ENFILE)
         finally:

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 from curio_persistence.backends.sql.store import SQLStore
 from curio_persistence.backends.sqlite import payloads, wal
+from curio_persistence.backends.sqlite.driver import Connection
 from curio_persistence.backends.sqlite.errors import SQLiteErrors
 from curio_persistence.backends.sqlite.readers import Reader, Readers
 from curio_persistence.concurrency.timeouts import checked_seconds
@@ -102,14 +103,14 @@ class SQLiteFile(SQLStore):
     def _file_exists(self) -> bool:
         return self._in_memory or os.path.exists(self._file)  # it never raises  # noqa: PTH110
 
-    def _connect_reader(self, reader: Reader) -> sqlite3.Connection:
+    def _connect_reader(self, reader: Reader) -> Connection:
         """Open a reader's connection; the caller holds its lock."""
         reader.connection = connection = self._connect_for_reading(reader)
         connection.execute(f"PRAGMA cache_size = -{_READER_CACHE}")
         connection.execute("PRAGMA query_only = ON")
         return connection
 
-    def _connect_for_reading(self, reader: Reader) -> sqlite3.Connection:
+    def _connect_for_reading(self, reader: Reader) -> Connection:
         if not self.read_only:
             return self._connect("mode=rw")
         reader.for_one_read = False
@@ -129,7 +130,7 @@ class SQLiteFile(SQLStore):
         """Return whether a log or journal exists beside the file."""
         return any(wal.length(f"{self._file.resolve()}{end}") for end in ("-wal", "-journal"))
 
-    def _connect_writer(self, *, create: bool) -> sqlite3.Connection:
+    def _connect_writer(self, *, create: bool) -> Connection:
         if self.read_only:
             raise AccessDeniedError(f"{self.location} was opened read-only.")
         connection = self._connect("mode=rwc" if create else "mode=rw")
@@ -156,7 +157,7 @@ class SQLiteFile(SQLStore):
         )
         return True
 
-    def _connect(self, options: str) -> sqlite3.Connection:
+    def _connect(self, options: str) -> Connection:
         if self._closed:
             raise self._closed_error()
         if self._file_exists() and not self._in_memory and not self._file.is_file():
@@ -166,7 +167,7 @@ class SQLiteFile(SQLStore):
         except DRIVER_ERRORS as error:
             raise self._translate(error) from error
 
-    def _driver_connect(self, options: str) -> sqlite3.Connection:
+    def _driver_connect(self, options: str) -> Connection:
         memory = self._in_memory
         return sqlite3.connect(
             ":memory:" if memory else f"{self._file.as_uri()}?{options}",
@@ -175,9 +176,10 @@ class SQLiteFile(SQLStore):
             isolation_level=None,
             check_same_thread=False,
             cached_statements=_STATEMENTS,
+            factory=Connection,
         )
 
-    def _configure(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+    def _configure(self, connection: Connection) -> Connection:
         try:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA cache_size = -{_BATCH_CACHE}")

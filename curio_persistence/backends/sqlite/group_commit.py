@@ -155,7 +155,7 @@ class SQLiteInserts(SQLiteConnections):
         columns, lines = table.align([member.row for member in members])
         connection = self._writer or self._open_writer()
         try:
-            cursor = connection.cursor()
+            cursor = connection.lasting_cursor()
             for behind, member in enumerate(reversed(members)):
                 member.be_stored_by(cursor, behind=behind)
             sql = self._lines_text(table, columns, len(lines))

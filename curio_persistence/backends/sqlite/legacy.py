@@ -14,6 +14,7 @@ from pathlib import Path
 
 from curio_persistence.backends.sql.legacy import ASIDE, OldRow, Original
 from curio_persistence.backends.sql.statements import Params
+from curio_persistence.backends.sqlite.driver import Connection
 from curio_persistence.backends.sqlite.store import SQLiteStore
 from curio_persistence.errors import AccessDeniedError, PersistenceError, StorageFullError
 
@@ -23,7 +24,7 @@ _TEXT = partial(str, encoding="utf-8", errors="surrogateescape")
 class SQLiteOriginal(Original, SQLiteStore):
     """The import in SQLite: it leaves a copy of the old file, and drops the old tables."""
 
-    def _configure(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+    def _configure(self, connection: Connection) -> Connection:
         connection = super()._configure(connection)
         # What other tables reference by its name shall be the new table, and dropping the old one
         # shall not delete what references it.

@@ -54,7 +54,7 @@ class SQLiteQueries(SQLiteConnections):
             connection = self._connect_reader(reader)
             connection.set_authorizer(_only_reading)
             try:
-                cursor = connection.execute(query, values)
+                cursor = connection.lasting_cursor().execute(query, values)
                 rows = cursor.fetchall() if limit is None else cursor.fetchmany(limit)
             except (*DRIVER_ERRORS, sqlite3.Warning) as error:
                 if _is_refusal(error):

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import deque
 from threading import RLock, current_thread
 from weakref import WeakSet
 
+from curio_persistence.backends.sqlite.driver import Connection
 from curio_persistence.clock import utc_now
 
 
 class Reader:
     """The connection of one thread or stream. Only a fork or a close contends for its `lock`."""
 
-    connection: sqlite3.Connection | None = None
+    connection: Connection | None = None
     for_one_read = False
     holds = ""
     """The snapshot that the connection holds: since when, what for, and in which thread."""
 
-    def __init__(self, retired: deque[sqlite3.Connection]) -> None:
+    def __init__(self, retired: deque[Connection]) -> None:
         self._retired = retired
         self.lock = RLock()
 
@@ -51,7 +51,7 @@ class Readers:
         self._all: WeakSet[Reader] = WeakSet()
         self._lock = RLock()
         self._frozen: list[RLock] = []
-        self.retired: deque[sqlite3.Connection] = deque()
+        self.retired: deque[Connection] = deque()
 
     def __len__(self) -> int:
         return len(self._all)
@@ -86,6 +86,7 @@ class Readers:
         for reader in list(self._all):
             self._hold(reader.lock)
             reader.close()
+        self.close_retired()  # Of threads that have ended meanwhile.
 
     def thaw(self) -> None:
         """Release what `freeze` acquired, also if it was interrupted. It can be called again."""

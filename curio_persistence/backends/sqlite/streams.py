@@ -11,6 +11,7 @@ from typing import Any
 
 from curio_persistence.backends.sql.statements import columns_of, shape_of
 from curio_persistence.backends.sqlite.connections import SQLiteConnections
+from curio_persistence.backends.sqlite.driver import Connection
 from curio_persistence.backends.sqlite.file import DRIVER_ERRORS
 from curio_persistence.backends.sqlite.readers import Reader
 from curio_persistence.errors import ClosedError
@@ -78,7 +79,7 @@ class SQLiteStreams(SQLiteConnections):
         while True:
             with reader.lock, self._translating():
                 if cursor is None:
-                    cursor = self._connection(reader).execute(sql, params)
+                    cursor = self._connection(reader).lasting_cursor().execute(sql, params)
                 rows = cursor.fetchmany(size)
             if not rows:
                 return
@@ -126,7 +127,7 @@ class SQLiteStreams(SQLiteConnections):
         except DRIVER_ERRORS as error:
             raise self._translate(error) from error
 
-    def _connection(self, reader: Reader) -> sqlite3.Connection:
+    def _connection(self, reader: Reader) -> Connection:
         """Return a stream's connection; ClosedError if a fork or a close has closed it."""
         if reader.connection is None:
             raise self._lost_stream()
