@@ -130,6 +130,8 @@ SUBJECTS = {
                 "agent_runs_by_parent",
                 "agent_runs_by_session",
                 "agent_runs_by_user",
+                "agent_runs_by_source",
+                "agent_runs_by_project",
                 "agent_runs_by_finish",
                 "agent_runs_with_content",
                 "agent_runs_unindexed",

@@ -153,10 +153,11 @@ class Persistence(BasePersistence):
 
         However far it leads, a page costs the same. A run must pass every filter: `agent_id`,
         `session_id`, `user_id`, `parent_run_id`, `run_id` and `status` (one, or one of several),
-        `tags` (all of them), `any_tags` (one of them), `metadata` (values at paths, as `payload` of
-        `query_events`), and `since ≤ t < until` for the time of its creation, each a datetime,
-        ISO 8601 text, or how long ago: `"90s"`, `"30m"`, `"2h"`, `"7d"`, `"4w"`. A `brief` page
-        does not read the long fields of runs: output, history, context, metadata and metrics.
+        `tags` (all of them), `any_tags` (one of them), `source` and `project` (texts of these names
+        in the metadata), `metadata` (values at paths, as `payload` of `query_events`), and
+        `since ≤ t < until` for the time of its creation, each a datetime, ISO 8601 text, or how
+        long ago: `"90s"`, `"30m"`, `"2h"`, `"7d"`, `"4w"`. A `brief` page does not read the long
+        fields of runs: output, history, context, metadata and metrics.
 
         Here, and in all that begins with `query_`, `iter_` or `count_`, the newest records come
         first unless `order="oldest"`, `""` is a value like any other, and None is "no filter". A
@@ -256,8 +257,9 @@ class Persistence(BasePersistence):
     ) -> Page[AgentRunEvent]:
         """Return one page of events, as `query_agent_runs` does with runs.
 
-        The filters are `agent_id`, `run_id`, `session_id`, `user_id` (that of the event's run),
-        `event_type`, `level`, `min_level`, `payload`, `seq`, `since` and `until`. `min_level`
+        The filters are `agent_id`, `run_id`, `session_id`, `user_id`, `source` and `project` (those
+        of the event's run), `event_type`, `level`, `min_level`, `payload`, `seq`, `since` and
+        `until`. `min_level`
         selects events that are at least so severe, `level` those of just these levels. `since` and
         `until` are about when events happened; `seq` is a position in the run log of a session.
 
@@ -431,8 +433,8 @@ class Persistence(BasePersistence):
     ) -> Page[AgentLLMUsage]:
         """Return one page of model calls, as `query_agent_runs` does with runs.
 
-        The filters are `agent_id`, `run_id`, `session_id` and `user_id` (those of the call's run),
-        `model`, `provider`, `status`, `since` and `until`.
+        The filters are `agent_id`, `run_id`, `session_id`, `user_id`, `source` and `project` (those
+        of the call's run), `model`, `provider`, `status`, `since` and `until`.
         """
         return self.usage.query(order=order, limit=limit, cursor=cursor, **filters)
 

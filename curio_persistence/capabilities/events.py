@@ -46,6 +46,8 @@ class EventFilters(TypedDict, total=False):
     min_level: str | None
     payload: PayloadFilter | None
     seq: int | None
+    source: str | Collection[str] | None
+    project: str | Collection[str] | None
     since: TimeLike | None
     until: TimeLike | None
 
@@ -85,7 +87,7 @@ def _at_seq(seq: str) -> Where:
 EVENT_FILTERS = FilterKind(
     EVENTS,
     EventFilters,
-    of_run=("user_id",),
+    of_run=("user_id", "source", "project"),
     conditions={
         "level": Condition(partial(checked_values, EVENTS, "level"), _of_level),
         "min_level": Condition(_checked_min_level, _from_level),

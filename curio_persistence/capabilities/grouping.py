@@ -14,12 +14,14 @@ from curio_persistence.errors import InvalidValueError
 from curio_persistence.results.pages import Records
 from curio_persistence.store.filters import GroupKey
 from curio_persistence.store.table import Columns, Record, Table
+from curio_persistence.tables.runs import ORIGIN
 
 M = TypeVar("M", bound=Record)
 S = TypeVar("S")
 
 GroupBy = str | Sequence[str]
-"""One name or several of: agent, model, provider, status, session, user, tag, and one period."""
+"""One name or several of: agent, model, provider, status, session, user, tag, source, project,
+branch, and one period."""
 
 
 class Sums(Protocol):
@@ -34,7 +36,7 @@ _FIELDS = {
     "agent": "agent_id",
     "session": "session_id",
     "user": "user_id",
-    **{name: name for name in ("model", "provider", "status", "tag")},
+    **{name: name for name in ("model", "provider", "status", "tag", *ORIGIN)},
     **dict.fromkeys(PERIODS, "period"),
 }
 

@@ -45,6 +45,7 @@ from curio_persistence.store.filters import (
 from curio_persistence.store.query import Position, position_of_last
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, SMALL_TABLES_OF_RUNS, SPANS, USAGE
+from curio_persistence.tables.runs import ORIGIN
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.grouping import GroupBy
@@ -81,6 +82,8 @@ class RunFilters(TypedDict, total=False):
     tags: str | Collection[str] | None
     any_tags: str | Collection[str] | None
     user_id: str | None
+    source: str | Collection[str] | None
+    project: str | Collection[str] | None
     metadata: PayloadFilter | None
     since: TimeLike | None
     until: TimeLike | None
@@ -160,6 +163,7 @@ class Runs(Capability):
         now = self._clock.stamp(run_id)
         changes["updated_at"] = encode_time(now)
         changes["stub"] = changes["stripped"] = None
+        changes = {**dict.fromkeys(ORIGIN), **changes}  # Those that the metadata has no more.
         changed = self._store.update(RUNS, where, changes, returning=("id", "created_at"))
         if not changed:
             raise self._missing(run_id)
@@ -290,7 +294,8 @@ class Runs(Capability):
         """Return runs, their outcome, duration, model calls, tokens and cost, added up by group.
 
         As `usage.totals` does with model calls: `group_by` is `"agent"`, `"status"`, `"session"`,
-        `"user"`, `"tag"` or a period, or several of these. Durations are in seconds.
+        `"user"`, `"tag"`, `"source"`, `"project"`, `"branch"` or a period, or several of these.
+        Durations are in seconds.
         """
         from curio_persistence.capabilities.totals import run_totals  # On use: seldom needed.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from functools import partial
 from itertools import accumulate, chain
@@ -60,6 +60,8 @@ class StatsFilters(TypedDict, total=False):
 
     agent_id: str | None
     session_id: str | None
+    source: str | Collection[str] | None
+    project: str | Collection[str] | None
     since: TimeLike | None
     until: TimeLike | None
 
@@ -79,11 +81,12 @@ _EXPIRED = tuple(
         ),
     )
 )
+_OF_RUN = ("session_id", "source", "project")
 _FILTERS = {
     RUNS: FilterKind(RUNS, StatsFilters),
-    EVENTS: FilterKind(EVENTS, StatsFilters, of_run=("session_id",)),
-    USAGE: FilterKind(USAGE, StatsFilters, of_run=("session_id",)),
-    EXPIRED_TOTALS: FilterKind(EXPIRED_TOTALS, StatsFilters, of_run=("session_id",)),
+    EVENTS: FilterKind(EVENTS, StatsFilters, _OF_RUN),
+    USAGE: FilterKind(USAGE, StatsFilters, _OF_RUN),
+    EXPIRED_TOTALS: FilterKind(EXPIRED_TOTALS, StatsFilters, _OF_RUN),
 }
 
 
@@ -91,13 +94,13 @@ class Stats(Capability):
     """Compute statistics from their indexes, without reading a table."""
 
     def summary(self, **filters: Unpack[StatsFilters]) -> dict[str, Any]:
-        """Return all totals of one agent, or of all; of a session, or of a window of time.
+        """Return all totals of one agent, or of all; of a session, project or window of time.
 
         Runs and calls count for the time at which they were stored, tools for that of their event.
         Costs are Decimals in US dollars; None where calls were made and none has a known cost.
         Latencies are in milliseconds. `errors` counts calls whose status is not `success`. A tool
         call failed if its event has an `error`; a tool of an MCP server is named `server/tool`.
-        What has expired is counted too, except in percentiles and in sessions.
+        What has expired is counted too, except in percentiles, sessions and projects.
         """
         where = partial(self._where, filters)
         if where(USAGE):
@@ -167,7 +170,7 @@ class Stats(Capability):
     def _expired(self, filters: StatsFilters) -> dict[str, Groups]:
         """Return what has expired in the groups of `_runs`, `_calls` and `_tools`, by kind."""
         found: dict[str, list[tuple[Any, ...]]] = {"run": [], "call": [], "tool": []}
-        if filters.get("session_id") is not None:  # Which is not known of expired rows.
+        if any(filters.get(name) is not None for name in _OF_RUN):  # Not known of expired rows.
             return dict(found)
         where = self._where(filters, EXPIRED_TOTALS)
         where = (*where, EXPIRED_TOTALS.filter_any("kind", (*found,)))

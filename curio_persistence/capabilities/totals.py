@@ -1,8 +1,8 @@
 """Totals: runs, model calls, tokens, costs and latencies, by any group and period.
 
 The database groups and sums. A period of the reader's time zone is put together from smaller
-buckets, which no zone's midnight divides. What a call does not know itself, its session, user and
-tags, is looked up in its run.
+buckets, which no zone's midnight divides. What a call does not know itself, such as its session
+and tags, is looked up in its run.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from curio_persistence.store.filters import (
 )
 from curio_persistence.store.table import Record, Table
 from curio_persistence.tables import RUNS, USAGE
+from curio_persistence.tables.runs import ORIGIN
 
 M = TypeVar("M", bound=Record)
 S = TypeVar("S")
@@ -45,7 +46,7 @@ S = TypeVar("S")
 class UsageTotals:
     """The model calls of one group, added up.
 
-    Of the first eight fields those are set that the calls are grouped by; None there means that a
+    Of the first eleven fields those are set that the calls are grouped by; None there means that a
     call has no such value. `cost_usd` is exact, and None if no call has a known cost; `unpriced`
     counts the calls without one. Percentiles are None unless they were asked for.
     """
@@ -56,6 +57,9 @@ class UsageTotals:
     session_id: str | None
     user_id: str | None
     tag: str | None
+    source: str | None
+    project: str | None
+    branch: str | None
     status: str | None
     period: str | None
     calls: int
@@ -85,6 +89,9 @@ class RunTotals:
     session_id: str | None
     user_id: str | None
     tag: str | None
+    source: str | None
+    project: str | None
+    branch: str | None
     status: str | None
     period: str | None
     runs: int
@@ -227,13 +234,15 @@ def _expired_runs(
         yield (*row[: len(columns)], row[len(columns) :])
 
 
-KNOWN_OF_RUNS = frozenset({"session_id", "user_id", "tag"})
+KNOWN_OF_RUNS = frozenset({"session_id", "user_id", "tag", *ORIGIN})
+_FROM_RUNS = ("session_id", "user_id", "tags", *ORIGIN)
 _RUN_COLUMNS = (
     "run_id",
     "agent_id",
     "session_id",
     "user_id",
     "tags",
+    *ORIGIN,
     "status",
     "created_at",
     "started_at",
@@ -242,13 +251,10 @@ _RUN_COLUMNS = (
 
 
 def known_of_runs(store: Store, table: Table[Any], where: Where) -> dict[str, dict[str, Any]]:
-    """Return session, user and tags of the runs of these records, by their ids."""
+    """Return what records are grouped by that only their runs know, by the ids of these."""
     of_these = (Filter("run_id", "in", Select(table, "run_id", where)),) if where else ()
-    rows = store.select_columns(RUNS, ("run_id", "session_id", "user_id", "tags"), of_these)
-    return {
-        run_id: {"session_id": session_id, "user_id": user_id, "tags": tags}
-        for run_id, session_id, user_id, tags in rows
-    }
+    rows = store.select_columns(RUNS, ("run_id", *_FROM_RUNS), of_these)
+    return {run_id: dict(zip(_FROM_RUNS, known, strict=True)) for run_id, *known in rows}
 
 
 # --- sums -----------------------------------------------------------------------------------------

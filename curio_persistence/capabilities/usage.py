@@ -41,11 +41,14 @@ class UsageFilters(TypedDict, total=False):
     model: str | Collection[str] | None
     provider: str | Collection[str] | None
     status: str | Collection[str] | None
+    source: str | Collection[str] | None
+    project: str | Collection[str] | None
     since: TimeLike | None
     until: TimeLike | None
 
 
-USAGE_FILTERS = FilterKind(USAGE, UsageFilters, of_run=("session_id", "user_id"))
+_OF_RUN = ("session_id", "user_id", "source", "project")
+USAGE_FILTERS = FilterKind(USAGE, UsageFilters, of_run=_OF_RUN)
 
 
 class Usage(Appends[AgentLLMUsage]):
@@ -126,10 +129,11 @@ class Usage(Appends[AgentLLMUsage]):
         """Return calls, tokens, cost, errors and latency, added up by group.
 
         `group_by` is `"agent"`, `"model"`, `"provider"`, `"status"`, `"session"`, `"user"`,
-        `"tag"`, or a period: `"hour"`, `"day"`, `"week"` (from Monday) or `"month"`; or several of
-        these. Session, user and tags are those of a call's run; a call whose run has two tags
-        counts for both. Periods are those of `timezone`, by default that of this machine, and are
-        named as ISO 8601 does: `2026-11-20`, `2026-W47`. Latencies are in milliseconds; their
+        `"tag"`, `"source"`, `"project"`, `"branch"`, or a period: `"hour"`, `"day"`, `"week"` (from
+        Monday) or `"month"`; or several of these. Session, user and tags are those of a call's run,
+        and so are source, project and branch, which its metadata tells; a call whose run has two
+        tags counts for both. Periods are those of `timezone`, by default that of this machine, and
+        are named as ISO 8601 does: `2026-11-20`, `2026-W47`. Latencies are in milliseconds; their
         percentiles take longer than all else. The filters are those of `query`.
         """
         from curio_persistence.capabilities.totals import usage_totals  # On use: seldom needed.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FILTERS = ("agent_id", "run_id", "session_id", "user_id", "status", "since", "until")
 """The filters of records that traces have as well."""
 _OPTIONS = (
-    *("header", "header_env", "project", "no_content", "running", "dry_run"),
+    *("header", "header_env", "phoenix_project", "no_content", "running", "dry_run"),
     *("name", "follow", "every", "json"),
 )
 """The options that only this form has."""
@@ -51,7 +51,9 @@ def add_options(group: _ActionsContainer) -> None:
         default=[],
         help="the same, with its value in an environment variable: for keys",
     )
-    group.add_argument("--project", metavar="NAME", help="the project, in Phoenix")
+    group.add_argument(
+        "--phoenix-project", metavar="NAME", help="the project in which Phoenix shows them"
+    )
     group.add_argument("--no-content", action="store_true", help="send no words")
     group.add_argument(
         "--running", action="store_true", help="send what has ended of running traces, too"
@@ -107,7 +109,7 @@ def _arguments(options: Namespace) -> dict[str, Any]:
     given = {n: value for n, value in filters(options).items() if value and n in FILTERS}
     return given | {
         "headers": dict(options.header) | _from_environment(options.header_env),
-        "project": options.project,
+        "project": options.phoenix_project,
         "content": not options.no_content,
     }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from curio_persistence.models import AgentRun
 from curio_persistence.store import codecs
@@ -36,6 +38,19 @@ def _numbers_in(stored: str) -> str | None:
     return codecs.encode_json(numbers) if numbers else None
 
 
+ORIGIN = ("source", "project", "branch")
+"""The members of a run's metadata that say where it was made: the tool, the project, its branch.
+
+They are columns too, so that runs are selected and costs added up by them.
+"""
+
+
+def _origin_in(stored: str) -> str | None:
+    """Return where a run was made, as JSON: it is no text of people or models."""
+    known = {name: value for name, value in object_in(stored).items() if name in ORIGIN}
+    return codecs.encode_json(known) if known else None
+
+
 _RUN_COLUMNS = (
     identifier("agent_id"),
     identifier("run_id"),
@@ -49,7 +64,7 @@ _RUN_COLUMNS = (
     json_text("execution_history"),
     status("status"),
     text("error_message"),
-    json_text("metadata"),
+    json_text("metadata")._replace(without_content=_origin_in),
     integer("id"),
     stored_time("created_at"),
     stored_time("updated_at"),
@@ -67,6 +82,23 @@ _INDEXED = stored_time("indexed_at")
 _STRIPPED = Column("stripped", codecs.encode_mark, optional=True)
 # The id of the trace of a run whose run_id does not tell it.
 _TRACE_ID = Column("trace_id", codecs.encode_optional_id, optional=True)
+_ORIGIN = tuple(map(optional_identifier, ORIGIN))
+_INTERNAL = (_INDEXED, _STRIPPED, _TRACE_ID, *_ORIGIN)
+
+
+def _derive(row: Row) -> None:
+    derive_trace(row)
+    metadata = row.get("metadata")
+    if metadata is not None and any(f'"{name}"' in str(metadata) for name in ORIGIN):
+        _derive_origin(row, object_in(metadata))
+
+
+def _derive_origin(row: Row, metadata: Mapping[str, Any]) -> None:
+    """Keep the members that are short texts as columns."""
+    for column in _ORIGIN:
+        with suppress(ValueError, TypeError):
+            if value := column.encode(metadata.get(column.name)):
+                row[column.name] = value
 
 
 def derive_trace(row: Row) -> None:
@@ -84,7 +116,7 @@ def _runs(model: type[M], columns: Sequence[Column], internal: Sequence[Column])
         model,
         columns,
         internal=internal,
-        derive=derive_trace,
+        derive=_derive,
         order=_NEWEST_FIRST,
         ages_by="created_at",
         lookups=("run_id", "parent_run_id"),
@@ -97,7 +129,7 @@ def _runs(model: type[M], columns: Sequence[Column], internal: Sequence[Column])
     )
 
 
-RUNS = _runs(AgentRun, _RUN_COLUMNS, (_STUB, _INDEXED, _STRIPPED, _TRACE_ID))
+RUNS = _runs(AgentRun, _RUN_COLUMNS, (_STUB, *_INTERNAL))
 
 
 @dataclass
@@ -108,5 +140,5 @@ class RunOrStub(AgentRun):
 
 
 RunOrStub.__name__ = AgentRun.__name__  # Redactors and errors name its fields after this.
-RUNS_AND_STUBS = _runs(RunOrStub, (*_RUN_COLUMNS, _STUB), (_INDEXED, _STRIPPED, _TRACE_ID))
+RUNS_AND_STUBS = _runs(RunOrStub, (*_RUN_COLUMNS, _STUB), _INTERNAL)
 """The same table with the hidden columns, for transfers between databases."""

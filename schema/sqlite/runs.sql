@@ -27,7 +27,11 @@ CREATE TABLE agent_runs (
     -- The updated_at of the run in the search index.
     indexed_at             TEXT CHECK (indexed_at GLOB '????-??-??T??:??:??.??????+00:00'),
     stripped               INTEGER,    -- 1 when a policy has removed the texts
-    trace_id               TEXT        -- of a run whose run_id, unlike a UUID, does not tell it
+    trace_id               TEXT,       -- of a run whose run_id, unlike a UUID, does not tell it
+    -- These members of metadata: the tool that made the run, and where that worked.
+    source                 TEXT,
+    project                TEXT,
+    branch                 TEXT
 ) STRICT;
 
 -- Newest runs of all agents.
@@ -62,3 +66,9 @@ CREATE INDEX agent_runs_unindexed ON agent_runs (id)
 -- The run of a trace.
 CREATE INDEX agent_runs_by_trace ON agent_runs (trace_id)
     WHERE trace_id IS NOT NULL;
+-- Runs of one tool.
+CREATE INDEX agent_runs_by_source ON agent_runs (source, created_at)
+    WHERE source IS NOT NULL;
+-- Runs of one project.
+CREATE INDEX agent_runs_by_project ON agent_runs (project, created_at)
+    WHERE project IS NOT NULL;

@@ -58,11 +58,14 @@ _TEXT = "x" * 500
 FILL = [
     f"""
     {_NUMBERS}
-    INSERT INTO {{schema}}agent_runs (agent_id, run_id, parent_run_id, session_id, user_id, status,
-        total_iterations, final_synthesis_output, created_at, updated_at, indexed_at)
+    INSERT INTO {{schema}}agent_runs (agent_id, run_id, parent_run_id, session_id, user_id, source,
+        project, status, total_iterations, final_synthesis_output, created_at, updated_at,
+        indexed_at)
     SELECT 'agent ' || (i % 100), 'run ' || i, CASE WHEN i % 5 = 0 THEN 'run ' || (i / 10) END,
         CASE WHEN i % 4 = 0 THEN 'session ' || (i % 500) END,
         CASE WHEN i % 4 = 0 THEN 'user ' || (i % 500) END,
+        CASE WHEN i % 4 = 1 THEN 'tool ' || (i % 50) END,
+        CASE WHEN i % 4 = 1 THEN 'project ' || (i % 500) END,
         CASE WHEN i / 7 % 2000 = 0 THEN 'running' WHEN i % 7 = 0 THEN 'error' ELSE 'completed' END,
         i % 9, '{_TEXT}', {{time}}, {{time}}, CASE WHEN i % 997 > 0 THEN {{time}} END
     FROM n
@@ -435,6 +438,7 @@ USAGE = "query_llm_usage", "iter_llm_usage"
 AGENT, RUN = {"agent_id": "agent 3"}, {"run_id": "run 3"}
 SESSION = {"session_id": "session 8"}
 USER = {"user_id": "user 8"}
+PROJECT = {"project": "project 9"}
 TYPE, RARE = {"event_type": "type 1"}, {"event_type": "rare"}
 # Half of the time span of the records.
 WINDOW = {"since": "2026-01-01T00:00:20Z", "until": "2026-01-01T00:01:10Z"}
@@ -444,6 +448,8 @@ LISTINGS = {
     "runs of an agent": Listing(RUNS, AGENT, {"agent_runs_by_agent"}),
     "runs of a session": Listing(RUNS, SESSION, {"agent_runs_by_session"}, sorts=True),
     "runs of a user": Listing(RUNS, USER, {"agent_runs_by_user"}, sorts=True),
+    "runs of a project": Listing(RUNS, PROJECT, {"agent_runs_by_project"}, sorts=True),
+    "runs of a tool": Listing(RUNS, {"source": "tool 9"}, {"agent_runs_by_source"}, sorts=True),
     "children of a run": Listing(
         RUNS, {"parent_run_id": "run 8"}, {"agent_runs_by_parent"}, sorts=True
     ),
@@ -506,6 +512,14 @@ OF_USER = {
     RUN_ID,
 }
 
+# The same with the runs of a project.
+OF_PROJECT = {
+    "agent_runs_by_project",
+    "agent_llm_usage_by_run",
+    "agent_llm_usage_by_time",
+    RUN_ID,
+}
+
 # Without an index of their own. The best other index depends on the number of rows.
 OTHERS = {
     "runs by frequent status": Listing(
@@ -527,6 +541,7 @@ OTHERS = {
     ),
     "events of a user": Listing(EVENTS, USER, OF_USER),
     "events of a user in a window": Listing(EVENTS, {**USER, **WINDOW}, OF_USER),
+    "usage of a project": Listing(USAGE, PROJECT, OF_PROJECT),
     "usage of a session": Listing(USAGE, SESSION, OF_SESSION),
     "usage of a session in a window": Listing(USAGE, {**SESSION, **WINDOW}, OF_SESSION),
 }

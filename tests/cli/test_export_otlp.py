@@ -42,7 +42,7 @@ PARTIAL = b'{"partialSuccess": {"rejectedSpans": 1, "errorMessage": "odd"}}'
 def test_headers_may_have_keys(program: Program, agents_db: str, server: WebServer) -> None:
     ended = program(
         *("export", "otlp", server.url, "--header", "x-a=1", "--header-env", "x-b=KEY"),
-        *("--run", "last", "--running", "--no-content", "--project", "cats"),
+        *("--run", "last", "--running", "--no-content", "--phoenix-project", "cats"),
         KEY="=2=",
     )
     assert ended.code == 0

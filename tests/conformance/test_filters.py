@@ -56,6 +56,8 @@ def history(persistence: Persistence) -> Persistence:
         run.session_id = f"session {number // 2}"
         run.user_id = f"user {number % 2}"
         run.metadata = {"ticket": number, "who": {"team": "red"}} if number else None
+        if number > 1:
+            run.metadata |= {"source": "codex", "project": f"/home/ada/{number}"}
         run.parent_run_id = "run 0" if number else None
         persistence.create_agent_run(run)
         persistence.append_event(
@@ -85,6 +87,9 @@ def history(persistence: Persistence) -> Persistence:
         ({"parent_run_id": "run 0"}, "123"),
         ({"parent_run_id": "run 0", "agent_id": "b"}, "23"),
         ({"user_id": "user 1"}, "13"),
+        ({"source": "codex"}, "23"),
+        ({"source": ["codex", "llm"], "project": "/home/ada/3"}, "3"),
+        ({"project": "/home/ada"}, ""),
         ({"metadata": {"ticket": 2}}, "2"),
         ({"metadata": {"who.team": "red", "ticket": 3}}, "3"),
         ({"metadata": {"who.team": "blue"}}, ""),
@@ -121,6 +126,7 @@ def test_runs(history: Persistence, filters: dict[str, Any], expected: str) -> N
         ({"user_id": "user 1"}, "13"),
         ({"user_id": "user 1", "agent_id": "b"}, "3"),
         ({"user_id": "nobody"}, ""),
+        ({"source": "codex", "project": ["/home/ada/2", "elsewhere"]}, "2"),
         ({"level": "info"}, "1"),
         ({"level": "ERROR"}, "3"),
         ({"level": ["debug", "warn"]}, "02"),
@@ -155,6 +161,8 @@ def test_events(history: Persistence, filters: dict[str, Any], expected: str) ->
         ({"session_id": "session 1", "run_id": "run 3", "status": "success"}, "3"),
         ({"session_id": "session 1", "agent_id": "a"}, ""),
         ({"session_id": "unknown"}, ""),
+        ({"source": "codex", "agent_id": "b"}, "23"),
+        ({"project": "/home/ada/3"}, "3"),
     ],
 )
 def test_model_calls(history: Persistence, filters: dict[str, Any], expected: str) -> None:

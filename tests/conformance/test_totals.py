@@ -252,5 +252,11 @@ def test_statistics_of_a_window_and_of_a_session(persistence: Persistence) -> No
         assert (stats["total_runs"], stats["total_llm_calls"]) == (1, 1)
         assert list(stats["tool_metrics"]) == [name]
         assert stats["latency_percentiles"]["p50"] == (100 if name == "old" else 300)
+    new.metadata = {"source": "codex", "project": "mill"}
+    persistence.update_agent_run("new", new)
+    for filters in ({"source": "codex"}, {"project": ("mill", "else")}):
+        stats = persistence.stats.summary(**filters)
+        assert (stats["total_runs"], stats["total_llm_calls"]) == (1, 1)
+        assert list(stats["tool_metrics"]) == ["new"]
     both = persistence.get_agent_run_stats("a", since=MONDAY, session_id="s2")
     assert both["total_runs"] == 1

@@ -343,10 +343,11 @@ OTHERS = {
 }
 FILTERS: dict[type, str] = {
     RunFilters: "agent_id run_id session_id parent_run_id status tags any_tags user_id "
-    "metadata since until",
-    EventFilters: "agent_id run_id session_id user_id event_type level min_level payload seq since "
-    "until",
-    UsageFilters: "agent_id run_id session_id user_id model provider status since until",
+    "source project metadata since until",
+    EventFilters: "agent_id run_id session_id user_id event_type level min_level payload seq "
+    "source project since until",
+    UsageFilters: "agent_id run_id session_id user_id model provider status "
+    "source project since until",
     MetricFilters: "agent_id run_id session_id since until",
     SearchFilters: "agent_id run_id session_id event_type level model since until",
 }

@@ -21,6 +21,7 @@ from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import RUNS_AND_STUBS
+from curio_persistence.tables.runs import ORIGIN
 
 _ATTEMPTS = 100
 ARRIVING = "arriving"
@@ -91,7 +92,7 @@ class Deduplicator:
         names = [name for name in table.names if name not in ("id", *key)]
         changes: Row = {name: row.get(name, table.filled.get(name)) for name in names}
         if table is RUNS_AND_STUBS:
-            changes["indexed_at"] = None
+            changes |= {"indexed_at": None, **{name: row.get(name) for name in ORIGIN}}
         self._store.update(table, tuple(Filter(name, "=", row[name]) for name in key), changes)
 
     # --- events and model calls ---------------------------------------------------------------

@@ -60,6 +60,12 @@ _OPTIONS = {
         f"succeeded), error (or failed); or another that an agent gave; {_ONE_OF}",
         several=True,
     ),
+    "source": _Option(
+        ("--source",), f"only {{records}} of runs of this tool, such as codex; {_ONE_OF}", True
+    ),
+    "project": _Option(
+        ("--project",), f"only {{records}} of runs in this project; {_ONE_OF}", True
+    ),
     "tags": _Option(
         ("--tag",), "only {records} with this tag; given more than once, with all", several=True
     ),

@@ -32,7 +32,7 @@ EXAMPLES = """\
 
 def add_arguments(parser: ArgumentParser) -> None:
     names = ("agent_id", "run_id", "session_id", "user_id", "model", "provider", "status")
-    add_filters(parser, "calls", *names)
+    add_filters(parser, "calls", *names, "source", "project")
     add_listing_options(parser)
 
 

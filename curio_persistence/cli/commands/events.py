@@ -34,7 +34,10 @@ EXAMPLES = """\
   curio-persistence events --since 7d --limit all --jsonl > events.jsonl
 """
 
-EVENT_FILTERS = ("agent_id", "session_id", "user_id", "event_type", "level", "min_level", "payload")
+EVENT_FILTERS = (
+    *("agent_id", "session_id", "user_id", "source", "project"),
+    *("event_type", "level", "min_level", "payload"),
+)
 STYLES = {"debug": DIM, "info": "", "warning": YELLOW, "error": RED, "critical": RED}
 """How levels look."""
 

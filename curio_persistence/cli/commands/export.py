@@ -88,6 +88,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     export_otlp.add_options(parser.add_argument_group("export otlp URL"))
     group = parser.add_argument_group("which records; what not all kinds have needs a --table")
     add_filters(group, "records", "agent_id", "run_id", "session_id", "user_id")
+    add_filters(group, "runs, events and calls", "source", "project")
     add_filters(group, "runs", "parent_run_id", "tags", "any_tags", "metadata")
     add_filters(group, "runs and calls", "status")
     add_filters(group, "events", "event_type", "level", "min_level", "payload")

@@ -46,7 +46,7 @@ STATUS_STYLES = {
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--run", "--run-id", metavar="ID", dest="one_run", help="one run, in full")
     names = ("agent_id", "session_id", "user_id", "parent_run_id", "status", "tags", "any_tags")
-    add_filters(parser, "runs", *names, "metadata")
+    add_filters(parser, "runs", *names, "source", "project", "metadata")
     add_listing_options(parser)
     parser.add_argument(
         "--offset", metavar="N", type=count, default=0, help="leave out the newest N (default: 0)"

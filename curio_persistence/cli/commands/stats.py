@@ -1,8 +1,8 @@
 """Add up runs, model calls, tokens, costs and tools.
 
-With --group-by, add up model calls by agent, model, provider, status, session, user or tag, and by
-hour, day, week or month in this machine's time zone. Costs are exact: in JSON they are decimal
-text. Latencies are in milliseconds.
+With --group-by, add up model calls by agent, model, provider, status, session, user, tag, source,
+project or branch, and by hour, day, week or month in this machine's time zone. Costs are exact: in
+JSON they are decimal text. Latencies are in milliseconds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EXAMPLES = """\
   curio-persistence stats
   curio-persistence stats --agent researcher
   curio-persistence stats --since 1d
-  curio-persistence stats --since 30d --group-by day,model
+  curio-persistence stats --since 30d --group-by project,day
   curio-persistence stats --session s-7 --json > stats.json
 """
 
@@ -52,6 +52,10 @@ _TOOLS = (
 
 
 _GROUPS = {"agent": "agent_id", "session": "session_id", "user": "user_id"}
+_FIELDS = (
+    *_GROUPS.values(),
+    *("model", "provider", "status", "tag", "source", "project", "branch", "period"),
+)
 _PERIODS = ("hour", "day", "week", "month")
 _TOTALS = (
     Column("CALLS", right=True),
@@ -64,7 +68,7 @@ _TOTALS = (
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    add_filters(parser, "records", "agent_id", "session_id")
+    add_filters(parser, "records", "agent_id", "session_id", "source", "project")
     add_window_options(parser)
     parser.add_argument(
         "--group-by",
@@ -96,7 +100,7 @@ def _tell(stats: Mapping[str, Any], output: Output) -> None:
 def _tell_groups(totals: Records[UsageTotals], groups: Sequence[str], output: Output) -> None:
     fields = ["period" if group in _PERIODS else _GROUPS.get(group, group) for group in groups]
     if not output.for_people:
-        unknown = {*_GROUPS.values(), "model", "provider", "status", "tag", "period"} - {*fields}
+        unknown = {*_FIELDS} - {*fields}
         output.json(
             [{n: v for n, v in row.items() if n not in unknown} for row in totals.to_dicts()]
         )

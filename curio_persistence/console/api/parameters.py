@@ -104,6 +104,8 @@ _ABOUT = {
     "run_id": "Only records of this run.",
     "session_id": "Only records of this session.",
     "user_id": "Only records for this user.",
+    "source": "Only records of runs of one of these tools, as their metadata tells.",
+    "project": "Only records of runs in one of these projects, as their metadata tells.",
     "parent_run_id": "Only runs that this run began.",
     "status": "Only records with one of these statuses.",
     "tags": "Only records with all of these tags.",

@@ -39,7 +39,11 @@ CREATE TABLE {schema}.agent_runs (
     user_id                TEXT,
     indexed_at             TIMESTAMPTZ, -- the updated_at of the run in the search index
     stripped               SMALLINT,   -- 1 when a policy has removed the texts
-    trace_id               TEXT        -- of a run whose run_id, unlike a UUID, does not tell it
+    trace_id               TEXT,       -- of a run whose run_id, unlike a UUID, does not tell it
+    -- These members of metadata: the tool that made the run, and where that worked.
+    source                 TEXT,
+    project                TEXT,
+    branch                 TEXT
 );
 
 -- Newest runs of all agents.
@@ -71,6 +75,12 @@ CREATE INDEX agent_runs_unindexed ON {schema}.agent_runs (id)
 -- The run of a trace.
 CREATE INDEX agent_runs_by_trace ON {schema}.agent_runs (trace_id)
     WHERE trace_id IS NOT NULL;
+-- Runs of one tool.
+CREATE INDEX agent_runs_by_source ON {schema}.agent_runs (source, created_at, id)
+    WHERE source IS NOT NULL;
+-- Runs of one project.
+CREATE INDEX agent_runs_by_project ON {schema}.agent_runs (project, created_at, id)
+    WHERE project IS NOT NULL;
 
 -- The events of runs. Rows are appended and never changed.
 
