@@ -65,6 +65,9 @@ CREATE TABLE IF NOT EXISTS agent_runs (
     indexed_at             Nullable(DateTime64(6, 'UTC')) CODEC(Delta, ZSTD(1)),
     stripped               Nullable(Int64) CODEC(T64, ZSTD(1)),
     trace_id               Nullable(String) CODEC(ZSTD(1)),
+    source                 LowCardinality(Nullable(String)),
+    project                LowCardinality(Nullable(String)),
+    branch                 LowCardinality(Nullable(String)),
     version                UInt64,
     is_deleted             UInt8 DEFAULT 0,
     -- Texts whose words ClickHouse splits otherwise: with letters beyond ASCII, or escaped ones.
