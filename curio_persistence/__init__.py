@@ -67,6 +67,13 @@ if TYPE_CHECKING:
     from curio_persistence.importers.costs import import_costs
     from curio_persistence.importers.curio import CurioImportReport, import_curio
     from curio_persistence.importers.exports import import_records
+    from curio_persistence.importers.sessions import import_sessions
+    from curio_persistence.importers.sessions.discovery import find_sessions
+    from curio_persistence.importers.sessions.report import (
+        SessionImportReport,
+        SessionPlace,
+        SourceReport,
+    )
     from curio_persistence.interop.otel.export import OtlpReport, export_otlp, follow_otlp
     from curio_persistence.interop.otel.receiving import Receiver
     from curio_persistence.interop.otel.rereading import (
@@ -200,9 +207,12 @@ __all__ = [
     "SearchPage",
     "ServerConfig",
     "Session",
+    "SessionImportReport",
+    "SessionPlace",
     "SessionStatus",
     "Setting",
     "Snapshot",
+    "SourceReport",
     "Span",
     "SpanKind",
     "SpanSource",
@@ -231,6 +241,7 @@ __all__ = [
     "erase_runs",
     "export_otlp",
     "export_records",
+    "find_sessions",
     "follow_otlp",
     "import_agdd",
     "import_agentlens",
@@ -238,6 +249,7 @@ __all__ = [
     "import_costs",
     "import_curio",
     "import_records",
+    "import_sessions",
     "make_app",
     "open_archive",
     "record_demo",
@@ -292,6 +304,9 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "importers.costs": "import_costs",
         "importers.curio": "CurioImportReport import_curio",
         "importers.exports": "import_records",
+        "importers.sessions": "import_sessions",
+        "importers.sessions.discovery": "find_sessions",
+        "importers.sessions.report": "SessionImportReport SessionPlace SourceReport",
         "importers.common.report": "ImportReport Problem",
         "interop.otel.export": "OtlpReport export_otlp follow_otlp",
         "interop.otel.receiving": "Receiver",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Collection
-from datetime import timedelta, tzinfo
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime, timedelta, tzinfo
 from functools import partial
 from threading import Event
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, Unpack
 
 import curio_persistence as blocking
 from curio_persistence.aio.persistence import AsyncPersistence
@@ -327,6 +327,42 @@ async def import_costs(
     target = _under_any(persistence)
     return await _apart(
         persistence, lambda tell: blocking.import_costs(source, target, progress=tell), progress
+    )
+
+
+async def import_sessions(
+    paths: Iterable[Source] | Source | None = None,
+    persistence: AsyncPersistence | None = None,
+    *,
+    source: str = "auto",
+    since: datetime | None = None,
+    content: Literal["all", "metrics-only"] = "all",
+    exclude: Collection[str] = (),
+    progress: Progress | None = None,
+    dry_run: bool = False,
+    verify: bool = False,
+    on_found: Callable[[list[blocking.SessionPlace]], object] | None = None,
+) -> blocking.SessionImportReport:
+    """Import sessions of other tools, as `curio_persistence.import_sessions` does.
+
+    Cancelled, it keeps what is stored; the same import finishes. `on_found` is called in a thread.
+    """
+    target = _under_any(persistence)
+    return await _apart(
+        persistence,
+        lambda tell: blocking.import_sessions(
+            paths,
+            target,
+            source=source,
+            since=since,
+            content=content,
+            exclude=exclude,
+            progress=tell,
+            dry_run=dry_run,
+            verify=verify,
+            on_found=on_found,
+        ),
+        progress,
     )
 
 

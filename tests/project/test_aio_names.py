@@ -77,6 +77,7 @@ FUNCTIONS = [
     "import_agiwo",
     "import_costs",
     "import_records",
+    "import_sessions",
     "reinterpret_spans",
     "span_senders",
 ]
@@ -165,6 +166,7 @@ def test_no_function_that_takes_a_persistence_is_missing() -> None:
         "connect",
         "create_app",
         "current_run",
+        "find_sessions",
         "make_app",
         "record_demo",
         "serve",

@@ -10,6 +10,7 @@ from math import fsum, inf, isfinite
 from typing import Any, TypeGuard
 
 from curio_persistence.errors import InvalidValueError
+from curio_persistence.importers.common.merging import joined_objects
 from curio_persistence.models import AgentRun, AgentRunStatus
 from curio_persistence.tables import RUNS
 
@@ -169,19 +170,8 @@ def completed(stored: AgentRun, found: AgentRun) -> AgentRun:
     for name in _PLAIN:
         changes[name] = changes[name] or getattr(stored, name)
     for name in _JOINED:
-        changes[name] = _joined(getattr(stored, name), getattr(found, name))
+        changes[name] = joined_objects(getattr(stored, name), getattr(found, name))
     return replace(stored, **changes)
-
-
-def _joined(stored: str | None, found: str | None) -> str | None:
-    """Return two JSON objects as one; the one found now goes first."""
-    if stored is None or found is None or stored == found:
-        return found or stored
-    try:
-        both = {**json.loads(stored), **json.loads(found)}
-    except (ValueError, TypeError):
-        return stored
-    return json.dumps(both, ensure_ascii=False)
 
 
 def text_in(values: dict[str, Any], name: str) -> str | None:

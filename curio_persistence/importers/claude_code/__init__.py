@@ -1,0 +1,82 @@
+"""Sessions of Claude Code: the transcripts in its folder `projects`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from curio_persistence.importers.claude_code.session import SessionReader
+from curio_persistence.importers.claude_code.units import SessionFiles, sessions_in
+from curio_persistence.importers.common.report import ReportBuilder
+from curio_persistence.importers.sessions.context import SessionContext
+from curio_persistence.importers.sessions.files import walk
+from curio_persistence.importers.sessions.records import Found, SessionSource
+
+_PROJECTS = "projects"
+_NO_TRANSCRIPTS = {"journal.jsonl", "history.jsonl"}
+_LOOKED_AT = 30
+"""Lines, and files, that are looked at to recognize a transcript."""
+
+
+def _places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
+    if chosen := environment.get("CLAUDE_CONFIG_DIR"):
+        folders = [Path(each).expanduser() for each in chosen.split(",") if each]
+    else:
+        folders = [home / ".claude", home / ".config" / "claude"]
+    yield from (folder / _PROJECTS for folder in folders)
+
+
+def _find(root: Path, report: ReportBuilder) -> Iterator[Path]:
+    if root.is_file():
+        yield root
+        return
+    projects = root / _PROJECTS
+    start = projects if projects.is_dir() and not projects.is_symlink() else root
+    yield from walk(start, root, report, _is_transcript)
+
+
+def _is_transcript(path: Path) -> bool:
+    return (
+        path.suffix == ".jsonl"
+        and path.name not in _NO_TRANSCRIPTS
+        and "tool-results" not in path.parts
+    )
+
+
+def _recognize(path: Path) -> bool:
+    if path.is_file():
+        return path.suffix == ".jsonl" and any(map(_is_ours, _head(path)))
+    return any(map(_recognize, islice(_find(path, ReportBuilder()), _LOOKED_AT)))
+
+
+def _head(path: Path) -> Iterator[Any]:
+    try:
+        with path.open("rb") as file:
+            for line in islice(iter(lambda: file.readline(1 << 20), b""), _LOOKED_AT):
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    continue
+    except OSError:
+        return
+
+
+def _is_ours(entry: Any) -> bool:
+    return isinstance(entry, dict) and {"uuid", "sessionId", "type"} <= entry.keys()
+
+
+def _read(paths: Sequence[Path], context: SessionContext) -> Found:
+    for unit in sessions_in(context):
+        yield from _read_session(unit, context)
+
+
+def _read_session(unit: SessionFiles, context: SessionContext) -> Found:
+    reader = SessionReader(unit, context)
+    yield from reader.found()
+    context.has_read(unit.files, settled=reader.settled)
+
+
+SOURCE = SessionSource("claude-code", _places, _recognize, _find, _read)

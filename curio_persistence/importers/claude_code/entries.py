@@ -1,0 +1,65 @@
+"""The entries of transcripts: what a line of the file is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+Entry = dict[str, Any]
+
+STATE = frozenset(
+    {
+        *("file-history-snapshot", "queue-operation", "attachment", "last-prompt", "tag"),
+        *("permission-mode", "mode", "agent-name", "agent-color", "agent-setting", "pr-link"),
+        *("worktree-state", "content-replacement", "task-summary", "marble-origami-commit"),
+        *("attribution-snapshot", "speculation-accept", "fork-context-ref", "bridge-session"),
+    }
+)
+"""Types of entries with the state of the program, which tell nothing of the conversation."""
+
+TITLES = {"summary": "summary", "ai-title": "aiTitle", "custom-title": "customTitle"}
+"""Types of entries that name the session, and where."""
+
+INTERRUPTED = "[Request interrupted by user"
+_INJECTED = ("<local-command-", "<bash-", "<task-notification", "Caveat:")
+_COMMAND = "<command-name>"
+_NAME = re.compile(r"<command-name>(.*?)</command-name>", re.DOTALL)
+_ARGS = re.compile(r"<command-args>(.*?)</command-args>", re.DOTALL)
+
+
+def message_of(entry: Entry) -> Entry:
+    """Return the message of an entry, or an empty one."""
+    message = entry.get("message")
+    return message if isinstance(message, dict) else {}
+
+
+def blocks_of(entry: Entry) -> Iterator[Entry]:
+    """Yield the content of an entry as blocks."""
+    content = message_of(entry).get("content")
+    if isinstance(content, str):
+        yield {"type": "text", "text": content}
+    elif isinstance(content, list):
+        yield from (block for block in content if isinstance(block, dict))
+
+
+def text_of(entry: Entry) -> str:
+    """Return the text of an entry."""
+    texts = (block.get("text") for block in blocks_of(entry) if block.get("type") == "text")
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def is_injected(entry: Entry, text: str) -> bool:
+    """Return whether the program, not a person, wrote what a user entry says."""
+    return bool(entry.get("isMeta") or entry.get("isCompactSummary") or text.startswith(_INJECTED))
+
+
+def is_command(text: str) -> bool:
+    """Return whether a text is a command, which is a prompt only if a model answers."""
+    return text.lstrip().startswith((_COMMAND, "<command-message>"))
+
+
+def command_in(text: str) -> str:
+    """Return a command as it was typed."""
+    name, args = _NAME.search(text), _ARGS.search(text)
+    return " ".join(found[1].strip() for found in (name, args) if found and found[1].strip())

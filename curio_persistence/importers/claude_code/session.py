@@ -1,0 +1,369 @@
+"""Read one session: its turns, and the agents that they started."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from curio_persistence.importers.claude_code.chain import SOURCE_NAME, Chain, _key
+from curio_persistence.importers.claude_code.entries import (
+    INTERRUPTED,
+    STATE,
+    TITLES,
+    Entry,
+    command_in,
+    is_command,
+    is_injected,
+    message_of,
+    text_of,
+)
+from curio_persistence.importers.claude_code.units import SessionFiles
+from curio_persistence.importers.common.writer import ImportedRecord
+from curio_persistence.importers.sessions.context import SessionContext
+from curio_persistence.importers.sessions.files import SessionFile
+from curio_persistence.importers.sessions.records import Found, SourceLocation, Turn, stable_id
+
+_ENVELOPE = frozenset(
+    {
+        *("uuid", "parentUuid", "logicalParentUuid", "isSidechain", "userType", "cwd", "type"),
+        *("sessionId", "version", "gitBranch", "slug", "timestamp", "isMeta", "subtype", "level"),
+    }
+)
+_MOST_META = 1 << 16
+
+
+class SessionReader:
+    """Reads the transcript of a session, and then those of its agents.
+
+    Of what it has read it keeps ids, and the beginning and the end of each turn.
+    """
+
+    def __init__(self, unit: SessionFiles, context: SessionContext) -> None:
+        self.context = context
+        self.settled = True
+        self.answers: set[str] = set()
+        """The ids of the answers in all of its files: an agent's file may repeat some."""
+        self.callers: dict[str, str] = {}
+        """The run of each call of a tool."""
+        self.parents: dict[str, str] = {}
+        """The run that started an agent, where the transcript names it."""
+        self._unit = unit
+        self._file: SessionFile | None = None
+        self._turns: list[Chain] = []
+        self._agents: list[Chain] = []
+        self._inline: dict[str, Chain] = {}
+        """Agents inside the transcript, by their ids, and by the ids of their entries."""
+        self._turn_of: dict[str, int] = {}
+        self._facts: dict[str, Any] = {}
+        self._title: str | None = None
+        self._preamble = 0
+        self._command: tuple[Entry, str, datetime | None, SourceLocation] | None = None
+        self._own_files = {_agent_of(file.path) for file in unit.agents}
+
+    def found(self) -> Found:
+        """Yield the events and calls, and at the end the runs."""
+        if self._unit.main is not None:
+            yield from self._read_main(self._unit.main)
+        for file in self._unit.agents:
+            yield from self._read_agent(file)
+        starts = [chain.turn.started_at for chain in self._turns if chain.turn.started_at]
+        for chain in (*self._turns, *self._agents):
+            if chain.wanted and not chain.copied:
+                chain.turn.metadata["title"] = self._title
+                if chain in self._agents and chain.turn.parent_run_id is None:
+                    chain.turn.parent_run_id = self._turn_at(chain.turn.started_at, starts)
+                yield chain.turn.to_run(), chain.turn.location
+
+    def is_live(self, last: datetime | None) -> bool:
+        return self._file is not None and self.context.is_live(self._file, last)
+
+    def _turn_at(self, at: datetime | None, starts: list[datetime]) -> str | None:
+        """Return the turn that was going on at a time."""
+        dated = [chain for chain in self._turns if chain.turn.started_at]
+        if at is None or not dated:
+            return None
+        return dated[max(0, bisect_right(starts, at) - 1)].turn.run_id
+
+    # --- the transcript ------------------------------------------------------------------------
+
+    def _read_main(self, file: SessionFile) -> Iterator[ImportedRecord]:
+        self._file = file
+        for line, entry in self.context.lines(file):
+            yield from self._entry(entry, SourceLocation(file.name, line))
+        still = self.context.is_still(file)
+        if self._turns:
+            yield from self._turns[-1].close(last=True, still=still)
+        for chain in dict.fromkeys(self._inline.values()):
+            yield from chain.close(last=True, still=still)
+
+    def _entry(self, entry: Entry, location: SourceLocation) -> Iterator[ImportedRecord]:
+        kind = entry.get("type")
+        if not isinstance(kind, str):
+            self.context.problem(*location, "has no type")
+        elif kind in TITLES:
+            title = entry.get(TITLES[kind])
+            self._title = title if isinstance(title, str) and title else self._title
+        elif kind in STATE:
+            self.context.skip("state lines")
+        elif kind == "progress":
+            yield from self._progress(entry, location)
+        elif kind in ("user", "assistant", "system"):
+            yield from self._conversation(kind, entry, location)
+        else:
+            self.context.skip(f"unknown: {kind[:80]}")
+        if self._turns and self._turns[-1].copied and "uuid" in entry:
+            self.context.skip("copied entry")
+        self._note(entry)
+
+    def _note(self, entry: Entry) -> None:
+        """Note which turn an entry belongs to."""
+        uuid = entry.get("uuid")
+        if isinstance(uuid, str):
+            self._turn_of[uuid] = len(self._turns) - 1
+            self._preamble += not self._turns
+
+    def _conversation(
+        self, kind: str, entry: Entry, location: SourceLocation
+    ) -> Iterator[ImportedRecord]:
+        at = self.context.moment(entry.get("timestamp"), *location)
+        self._learn(entry)
+        if entry.get("isSidechain"):
+            chain = self._sidechain(entry, at, location)
+            yield from self._agent_entry(chain, kind, entry, at, location)
+        elif kind == "user":
+            yield from self._user(entry, at, location)
+        elif kind == "assistant":
+            yield from self._assistant(entry, at, location)
+        elif self._turns:
+            yield from self._system(self._turns[-1], entry, at, location)
+        else:
+            self.context.skip("before the first turn")
+
+    def _learn(self, entry: Entry) -> None:
+        for name, key in (("project", "cwd"), ("branch", "gitBranch"), ("version", "version")):
+            value = entry.get(key)
+            if isinstance(value, str) and value:
+                self._facts[name] = value
+
+    def _user(
+        self, entry: Entry, at: datetime | None, location: SourceLocation
+    ) -> Iterator[ImportedRecord]:
+        text = text_of(entry)
+        current = self._turns[-1] if self._turns else None
+        if _has_results(entry):
+            if current is not None:
+                yield from current.resulted(entry, at, location)
+        elif text.startswith(INTERRUPTED):
+            if current is not None:
+                yield from current.interrupt(_key(entry, location), at, location, text)
+        elif is_injected(entry, text):
+            self.context.skip("injected context")
+        elif is_command(text):
+            self._command = (entry, command_in(text), at, location)
+        else:
+            self._command = None
+            yield from self._begin(entry, text, at, location)
+
+    def _assistant(
+        self, entry: Entry, at: datetime | None, location: SourceLocation
+    ) -> Iterator[ImportedRecord]:
+        is_call = message_of(entry).get("model") != "<synthetic>"
+        if self._command is not None and is_call:
+            command, self._command = self._command, None
+            yield from self._begin(*command)
+        elif not self._turns:
+            yield from self._begin(entry, "", at, location)
+        yield from self._turns[-1].answered(entry, at, location)
+
+    def _system(
+        self, chain: Chain, entry: Entry, at: datetime | None, location: SourceLocation
+    ) -> Iterator[ImportedRecord]:
+        kind = str(entry.get("subtype") or "system")
+        data = {name: value for name, value in entry.items() if name not in _ENVELOPE}
+        level = entry.get("level")
+        level = level if level in ("warning", "error") else "info"
+        kind = "compaction" if kind == "compact_boundary" else kind
+        key = _key(entry, location)
+        yield from chain.event(kind, key, at, location, data=data or None, level=level)
+
+    # --- turns ---------------------------------------------------------------------------------
+
+    def _begin(
+        self, entry: Entry, text: str, at: datetime | None, location: SourceLocation
+    ) -> Iterator[ImportedRecord]:
+        """End the turn before, and begin one with a prompt."""
+        if self._turns:
+            yield from self._turns[-1].close(last=False, still=True)
+        self._rewind(entry)
+        session_id, key = entry.get("sessionId") or self._unit.session_id, _key(entry, location)
+        turn = self._turn(stable_id(SOURCE_NAME, session_id, key), SOURCE_NAME, at, location)
+        turn.objective, turn.session_id = text, str(session_id)
+        event_id = stable_id(SOURCE_NAME, key)
+        chain = self._chain(turn, event_id)
+        if not self._turns and chain.copied:
+            self.context.skip("copied entry", self._preamble)
+        self._turns.append(chain)
+        if chain.wanted and self.context.is_new(event_id):
+            yield turn.begin(event_id), location
+
+    def _chain(self, turn: Turn, event_id: str) -> Chain:
+        owner = self.context.owner(event_id, turn.run_id)
+        copied, turn.run_id = owner != turn.run_id, owner
+        wanted = self.context.wants(turn.metadata.get("project"), turn.started_at)
+        return Chain(turn, self, copied=copied, wanted=wanted)
+
+    def _turn(
+        self, run_id: str, agent_id: str, at: datetime | None, location: SourceLocation
+    ) -> Turn:
+        return Turn(
+            SOURCE_NAME,
+            self._unit.session_id,
+            run_id,
+            agent_id[:255],
+            started_at=at,
+            finished_at=at,
+            location=location,
+            metadata=dict(self._facts),
+        )
+
+    def _rewind(self, entry: Entry) -> None:
+        """Mark the turns after the one that a prompt goes on from as taken back."""
+        parent = entry.get("parentUuid")
+        at = self._turn_of.get(parent) if isinstance(parent, str) else None
+        if at is not None:
+            for chain in self._turns[at + 1 :]:
+                chain.rewound = True
+                chain.turn.status = "cancelled"
+
+    # --- agents --------------------------------------------------------------------------------
+
+    def _progress(self, entry: Entry, location: SourceLocation) -> Iterator[ImportedRecord]:
+        data = entry.get("data")
+        agent = data.get("agentId") if isinstance(data, dict) else None
+        inner = data.get("message") if isinstance(data, dict) else None
+        if not isinstance(agent, str) or not isinstance(inner, dict):
+            self.context.skip("progress")
+            return
+        caller = self.callers.get(str(entry.get("parentToolUseID")))
+        if caller is not None:
+            self.parents.setdefault(agent, caller)
+        if self._turns and self._turns[-1].copied:
+            return
+        if agent in self._own_files:
+            self.context.skip("agent_progress repeated")
+            return
+        kind = inner.get("type")
+        if kind in ("user", "assistant"):
+            at = self.context.moment(inner.get("timestamp"), *location)
+            chain = self._inline.get(agent)
+            if chain is None:
+                chain = self._agent(f"agent-{agent}", "agent", _key(inner, location), at, location)
+                self._inline[agent] = chain
+                chain.turn.parent_run_id = caller
+            yield from self._agent_entry(chain, kind, inner, at, location)
+
+    def _sidechain(self, entry: Entry, at: datetime | None, location: SourceLocation) -> Chain:
+        """Return the agent inside the transcript that an entry belongs to."""
+        parent, uuid = entry.get("parentUuid"), _key(entry, location)
+        chain = self._inline.get(parent) if isinstance(parent, str) else None
+        if chain is None:
+            chain = self._agent(f"sidechain-{uuid}", "agent", uuid, at, location)
+            if self._turns:
+                chain.turn.parent_run_id = self._turns[-1].turn.run_id
+        self._inline[uuid] = chain
+        return chain
+
+    def _agent(
+        self, key: str, agent_id: str, first: str, at: datetime | None, location: SourceLocation
+    ) -> Chain:
+        """Return the chain of an agent, whose `first` entry tells whether it is a copy."""
+        run_id = stable_id(SOURCE_NAME, self._unit.session_id, key)
+        turn = self._turn(run_id, agent_id, at, location)
+        chain = self._chain(turn, stable_id(SOURCE_NAME, first))
+        self._agents.append(chain)
+        return chain
+
+    def _agent_entry(
+        self,
+        chain: Chain,
+        kind: str,
+        entry: Entry,
+        at: datetime | None,
+        location: SourceLocation,
+    ) -> Iterator[ImportedRecord]:
+        if kind == "assistant":
+            yield from chain.answered(entry, at, location)
+            return
+        if kind == "system":
+            yield from self._system(chain, entry, at, location)
+            return
+        text, key = text_of(entry), _key(entry, location)
+        if _has_results(entry):
+            yield from chain.resulted(entry, at, location)
+        elif text.startswith(INTERRUPTED):
+            yield from chain.interrupt(key, at, location, text)
+        elif not chain.turn.objective:
+            chain.turn.objective = text
+            yield from chain.event("run_started", key, at, location)
+        elif text and not is_injected(entry, text):
+            yield from chain.event("user_message", key, at, location, data={"text": text})
+
+    def _read_agent(self, file: SessionFile) -> Iterator[ImportedRecord]:
+        self._file, agent = file, _agent_of(file.path)
+        meta = _meta(file.path)
+        chain: Chain | None = None
+        for line, entry in self.context.lines(file):
+            location, kind = SourceLocation(file.name, line), entry.get("type")
+            if kind not in ("user", "assistant", "system"):
+                self.context.skip("state lines" if kind in STATE else f"unknown: {kind!s:.80}")
+                continue
+            at = self.context.moment(entry.get("timestamp"), *location)
+            self._learn(entry)
+            if chain is None:
+                kind_of, first = _type_of(agent, meta), _key(entry, location)
+                chain = self._agent(f"agent-{agent}", kind_of, first, at, location)
+                chain.turn.parent_run_id = self._parent(agent, meta)
+            yield from self._agent_entry(chain, str(kind), entry, at, location)
+        if chain is not None:
+            yield from chain.close(last=True, still=self.context.is_still(file))
+
+    def _parent(self, agent: str, meta: Entry) -> str | None:
+        called = self.callers.get(str(meta.get("toolUseId")))
+        return called or self.parents.get(agent)
+
+
+def _has_results(entry: Entry) -> bool:
+    content = message_of(entry).get("content")
+    return isinstance(content, list) and any(
+        isinstance(block, dict) and block.get("type") == "tool_result" for block in content
+    )
+
+
+def _agent_of(path: Path) -> str:
+    return path.stem.removeprefix("agent-")
+
+
+def _type_of(agent: str, meta: Entry) -> str:
+    """Return the type of an agent: as it is told, or the word at the beginning of its id."""
+    told = meta.get("agentType")
+    if isinstance(told, str) and told:
+        return told
+    kind, dash, _ = agent.partition("-")
+    return kind.removeprefix("a") if dash else "agent"
+
+
+def _meta(path: Path) -> Entry:
+    """Return what is told beside an agent's transcript."""
+    beside = path.with_suffix(".meta.json")
+    try:
+        if beside.is_symlink():
+            return {}
+        with beside.open("rb") as file:
+            found = json.loads(file.read(_MOST_META))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

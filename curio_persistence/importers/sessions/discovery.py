@@ -1,0 +1,77 @@
+"""Find the sessions of this machine's user, or tell of which source given files are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.importers.common.folders import Source, source_path
+from curio_persistence.importers.common.report import ReportBuilder
+from curio_persistence.importers.sessions.files import SessionFile
+from curio_persistence.importers.sessions.records import SessionSource
+from curio_persistence.importers.sessions.report import SessionPlace
+from curio_persistence.importers.sessions.sources import SOURCES, source_named
+
+AUTO = "auto"
+
+
+def find_sessions(
+    paths: Iterable[Source] | None = None,
+    *,
+    source: str = AUTO,
+    environment: Mapping[str, str] | None = None,
+    home: Path | None = None,
+) -> list[SessionPlace]:
+    """Return the places that have sessions; by default the usual ones of this machine's user.
+
+    A path that is given is there and of the source, or of one that recognizes it, or this raises.
+    """
+    sources = [source_named(name) for name in ([*SOURCES] if source == AUTO else [source])]
+    if paths is not None:
+        found = [_recognized(path, sources, source) for path in paths]
+    else:
+        variables = os.environ if environment is None else environment
+        found = [*_usual(sources, variables, home or Path.home())]
+    places = [_place(one, path) for one, path in found]
+    return [place for place in places if place.files or paths is not None]
+
+
+def _usual(
+    sources: Iterable[SessionSource], environment: Mapping[str, str], home: Path
+) -> Iterator[tuple[SessionSource, Path]]:
+    for one in sources:
+        seen = set()
+        for place in one.places(environment, home):
+            path = Path(os.path.realpath(place))
+            if path not in seen and path.exists():
+                seen.add(path)
+                yield one, path
+
+
+def _recognized(
+    given: Source, sources: Iterable[SessionSource], name: str
+) -> tuple[SessionSource, Path]:
+    path = source_path(given)
+    for one in sources:
+        if one.recognize(path):
+            return one, path
+    if name != AUTO:
+        return source_named(name), path
+    raise InvalidValueError(
+        f"{os.fspath(given)} has no sessions of a known source ({', '.join(SOURCES)}). Name the "
+        "source if you know it.",
+        field="paths",
+    )
+
+
+def _place(source: SessionSource, path: Path) -> SessionPlace:
+    files = bytes_ = 0
+    for each in source.find(path, ReportBuilder()):
+        try:
+            bytes_ += SessionFile.at(each, path).size
+        except OSError:
+            continue  # What is wrong with it, is told when it is read.
+        files += 1
+    return SessionPlace(source.name, path, files, bytes_)

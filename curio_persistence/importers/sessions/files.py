@@ -1,0 +1,172 @@
+"""The files of sessions: which there are, and which were read before and are unchanged since."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from curio_persistence.importers.common.folders import listed, shown
+from curio_persistence.importers.common.report import ReportBuilder
+from curio_persistence.store.base import Store
+from curio_persistence.tables import CONSUMERS
+from curio_persistence.tables.consumers import position_row
+
+if TYPE_CHECKING:
+    from curio_persistence.persistence import Persistence
+
+STILL_AFTER = 3600.0
+"""Seconds without a change after which nothing more is expected in a file."""
+
+_BUFFER = 1 << 20
+_AT_ONCE = 200
+"""The states that one statement reads or writes."""
+
+
+class SessionFile(NamedTuple):
+    """A file as it was when the import began; only so many bytes of it are read."""
+
+    path: Path
+    name: str
+    """As reports name it: seen from the place where it was found."""
+    size: int
+    changed: float
+    """The time of its last change, in seconds since 1970."""
+
+    @classmethod
+    def at(cls, path: Path, root: Path) -> SessionFile:
+        found = path.stat()
+        name = path.name if path == root else shown(path, root)
+        return cls(path, name, found.st_size, found.st_mtime)
+
+    def is_still(self, now: float) -> bool:
+        """Return whether nothing more is expected in the file."""
+        return now - self.changed >= STILL_AFTER
+
+
+def walk(
+    folder: Path, root: Path, report: ReportBuilder, wanted: Callable[[Path], bool]
+) -> Iterator[Path]:
+    """Yield the wanted files below a folder, in order.
+
+    No link is followed: what one inside of the root leads to is found at its own place, and one
+    that leads out is a problem.
+    """
+    for entry in listed(folder, root, report).values():
+        if entry.is_symlink():
+            continue
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk(path, root, report, wanted)
+        elif wanted(path):
+            yield path
+
+
+class _State(NamedTuple):
+    """A file when it was read. `again` is when it is to be read again, if it did not change."""
+
+    size: int
+    changed: float
+    digest: str
+    again: float | None = None
+
+
+class FileStates:
+    """Remembers in the database which files were read: by size and time, or by their hash.
+
+    Each has a row among the positions of consumers. Nothing is written beside the files.
+    """
+
+    def __init__(self, source: str, persistence: Persistence | None, *, verify: bool) -> None:
+        self._name = f"sessions {source}"
+        self._store: Store | None = None if persistence is None else persistence._store
+        self._verify = verify
+        self._known: dict[str, _State] | None = None
+        self._waiting: list[tuple[int, Sequence[SessionFile], bool, str]] = []
+
+    @property
+    def is_new(self) -> bool:
+        """Return whether no file of this source was read before."""
+        return not self._states()
+
+    def is_read(self, files: Iterable[SessionFile], how: str, now: float) -> bool:
+        """Return whether all of the files were read in the same way, and are unchanged."""
+        return all(self._is_read(file, how, now) for file in files)
+
+    def has_read(self, files: Collection[SessionFile], how: str, at: int, *, settled: bool) -> None:
+        """Note that files were read: when `at` records are stored, this is stored as well."""
+        if self._store is not None:
+            self._waiting.append((at, tuple(files), settled, how))
+
+    def stored(self, count: int | None, now: float) -> None:
+        """Store what is known of the files whose records are among the first `count`; None: all."""
+        if self._store is None:
+            return
+        done = [each for each in self._waiting if count is None or each[0] <= count]
+        if not done or (count is not None and len(done) < _AT_ONCE):
+            return
+        self._waiting = [each for each in self._waiting if each not in done]
+        states = {
+            _key(file, how): _state_of(file, settled=settled, now=now)
+            for _, files, settled, how in done
+            for file in files
+        }
+        self._states().update(states)
+        at = datetime.fromtimestamp(now, UTC)
+        rows = [
+            position_row(self._name, key, json.dumps(state), at) for key, state in states.items()
+        ]
+        key, update = ("name", "table_name"), ("watermark", "updated_at")
+        with self._store.transaction():
+            for first in range(0, len(rows), _AT_ONCE):
+                self._store.upsert(
+                    CONSUMERS, rows[first : first + _AT_ONCE], key=key, update=update
+                )
+
+    def _is_read(self, file: SessionFile, how: str, now: float) -> bool:
+        state = self._states().get(_key(file, how))
+        if state is None or (state.size, state.changed) != (file.size, file.changed):
+            return False
+        if state.again is not None and now >= state.again:
+            return False
+        return not self._verify or state.digest == _digest(file)
+
+    def _states(self) -> dict[str, _State]:
+        if self._known is None:
+            self._known = {} if self._store is None else dict(self._stored(self._store))
+        return self._known
+
+    def _stored(self, store: Store) -> Iterator[tuple[str, _State]]:
+        where = CONSUMERS.where(name=self._name)
+        for key, state in store.select_columns(CONSUMERS, ("table_name", "watermark"), where):
+            yield str(key), _State(*json.loads(str(state)))
+
+
+def _key(file: SessionFile, how: str) -> str:
+    from hashlib import sha256  # On use: slow to import.
+
+    path = f"{how}\n{os.fspath(file.path)}"
+    return sha256(path.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _state_of(file: SessionFile, *, settled: bool, now: float) -> _State:
+    again = None if settled else max(now, file.changed + STILL_AFTER)
+    return _State(file.size, file.changed, _digest(file), again)
+
+
+def _digest(file: SessionFile) -> str:
+    """Return the hash of the part of a file that was read; empty where it cannot be read now."""
+    from hashlib import sha256
+
+    digest, left = sha256(), file.size
+    try:
+        with file.path.open("rb") as opened:
+            while left > 0 and (some := opened.read(min(left, _BUFFER))):
+                digest.update(some)
+                left -= len(some)
+    except OSError:
+        return ""
+    return digest.hexdigest()
