@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Collection, Iterable
-from datetime import datetime, timedelta, tzinfo
+from datetime import timedelta, tzinfo
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, Unpack
@@ -335,7 +335,7 @@ async def import_sessions(
     persistence: AsyncPersistence | None = None,
     *,
     source: str = "auto",
-    since: datetime | None = None,
+    since: TimeLike | None = None,
     content: Literal["all", "metrics-only"] = "all",
     exclude: Collection[str] = (),
     progress: Progress | None = None,

@@ -28,6 +28,16 @@ COMMANDS = tuple(command_parsers())
 
 LOG = b'{"timestamp": "2026-11-20T10:30:00+00:00", "event": "start", "data": {}}'
 COST = '{"timestamp": "2026-11-20T10:30:00+00:00", "model": "m", "cost_usd": 0.5}'
+PROMPT = (
+    '{"type": "user", "uuid": "u1", "sessionId": "chat", "timestamp": "2026-11-20T10:30:00Z",'
+    ' "message": {"role": "user", "content": "Hello."}}'
+)
+ANSWER = (
+    '{"type": "assistant", "uuid": "u2", "parentUuid": "u1", "sessionId": "chat",'
+    ' "timestamp": "2026-11-20T10:30:01Z", "message": {"id": "m1", "model": "m",'
+    ' "content": [{"type": "text", "text": "Hello."}], "stop_reason": "end_turn",'
+    ' "usage": {"input_tokens": 3, "output_tokens": 2}}}'
+)
 
 
 def examples(help_text: str) -> list[str]:
@@ -99,6 +109,9 @@ def test_the_examples_work(
     agiwo_file.write_database(
         program.folder / "agiwo.db", [agiwo_file.row_of(user("u", session_id="chat", sequence=1))]
     )
+    (program.folder / "projects").mkdir()
+    (program.folder / "projects/chat.jsonl").write_text(f"{PROMPT}\n{ANSWER}\n")
+    server_of_their_own["CLAUDE_CONFIG_DIR"] = str(program.folder)
     with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
         persistence.runlog.append("chat-1", [user("u1", "Hello.")])
         persistence.approvals.request("run-42", "pay", ticket_id="ticket-7")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from curio_persistence import Persistence, import_sessions
-from tests.support.session_samples import EXPECTED, SAMPLES, Sample, reading
+from tests.support.session_samples import EXPECTED, SAMPLES, Sample, leave_still, reading
 
 _NUMBERS = (
     *("calls", "input", "output", "cache_read", "cache_write", "reasoning"),
@@ -53,8 +53,8 @@ def test_importing_a_sample_again_changes_nothing(
     unchanged = import_sessions(paths, persistence, source=sample.source)
     assert (unchanged.runs, unchanged.events, unchanged.usage) == (0, 0, 0)
     assert unchanged.sources[0].calls == 0, "unchanged files are not read"
-    # Read otherwise, the files are read again.
-    again = import_sessions(paths, persistence, source=sample.source, exclude=["another"])
+    leave_still(tmp_path, hours=3)  # Another time: read again.
+    again = import_sessions(paths, persistence, source=sample.source)
     assert (again.runs, again.events, again.usage) == (0, 0, 0)
     assert again.sources[0].calls == EXPECTED[sample.name]["totals"]["calls"]
     assert _everything(persistence) == before

@@ -19,7 +19,6 @@ from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistenc
 
 FOLDER = Path(__file__).parent / "sessions"
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
-_STILL = 2 * 3600
 
 
 class Sample(NamedTuple):
@@ -50,9 +49,9 @@ def copied(original: Path, copy: Path) -> Path:
     return copy
 
 
-def leave_still(path: Path) -> None:
-    """Make files look as if nothing had changed in them for two hours."""
-    then = time.time() - _STILL
+def leave_still(path: Path, hours: int = 2) -> None:
+    """Make files look as if nothing had changed in them for some hours."""
+    then = time.time() - hours * 3600
     for each in (path, *path.rglob("*")):
         if each.is_file():
             os.utime(each, (then, then))

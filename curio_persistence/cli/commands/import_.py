@@ -4,6 +4,10 @@ It can be repeated, after a failure or when more was written: what is stored alr
 `import curio` replaces the tables of an original Curio's database, as a whole or not at all; it
 keeps a copy of the old file (agent_sdk.db.bak), or the old tables of a schema under other names.
 
+`import sessions` finds what coding agents and other tools left on this machine, says what it found,
+and reports by source. Files that did not change since are not read again. Its JSON has the numbers
+by source.
+
 Exits with 1 if something could not be read, which is named with its file and line; everything else
 is imported all the same. As JSON, an object with the numbers of imported runs, events and model
 calls (usage), of what was skipped and why, and the problems.
@@ -18,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from curio_persistence.cli import import_curio
+from curio_persistence.cli import import_curio, import_sessions
 from curio_persistence.cli.arguments.options import add_json_option, database
 from curio_persistence.cli.exit_codes import FAILED, OK
 from curio_persistence.cli.kinds import WORDS, told
@@ -38,6 +42,9 @@ EXAMPLES = """\
   curio-persistence import records exported.jsonl --db-path imported.db
   curio-persistence import records run-42.jsonl.gz
   curio-persistence import records <(zcat run-*.jsonl.gz)
+  curio-persistence import sessions --dry-run
+  curio-persistence import sessions --source claude-code --since 30d --exclude secret
+  curio-persistence import sessions projects --content metrics-only
   curio-persistence import curio agent_sdk.db --timezone Europe/Paris --dry-run
 """
 
@@ -60,6 +67,10 @@ _KINDS = {
     "records": _Kind(
         "import_records", "what `export` wrote, a file or a folder; JSON lines also as a pipe"
     ),
+    "sessions": _Kind(
+        "import_sessions",
+        "files or folders of coding agents and other tools; by default this machine's own",
+    ),
     "curio": _Kind(
         "import_curio",
         "a database of an original Curio, a file or a URL; by default the chosen one",
@@ -70,7 +81,7 @@ _KINDS = {
 def add_arguments(parser: ArgumentParser) -> None:
     kinds = "; ".join(f"{name}: {kind.takes}" for name, kind in _KINDS.items())
     parser.add_argument("kind", choices=_KINDS, metavar="KIND", help=kinds)
-    parser.add_argument("path", metavar="PATH", nargs="?", help="where it is; - is stdin")
+    parser.add_argument("path", metavar="PATH", nargs="*", help="where it is; - is stdin")
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -82,10 +93,17 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="for curio: time zone of the stored times, such as Europe/Paris "
         "(default: this machine's)",
     )
+    import_sessions.add_arguments(parser)
     add_json_option(parser)
 
 
 def run(options: Namespace, output: Output) -> int:
+    if options.kind == "sessions":
+        return import_sessions.run(options, output)
+    import_sessions.refuse_elsewhere(options)
+    if len(options.path) > 1:
+        raise ConfigurationError(f"import {options.kind} takes one PATH.")
+    [options.path] = options.path or [None]
     if options.kind == "curio":
         return import_curio.run(options, output)
     if options.timezone is not None:

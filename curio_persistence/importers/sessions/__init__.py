@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
+from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.common.audit import log_import
@@ -35,7 +35,7 @@ def import_sessions(
     persistence: Persistence | None = None,
     *,
     source: str = AUTO,
-    since: datetime | None = None,
+    since: TimeLike | None = None,
     content: Content = "all",
     exclude: Collection[str] = (),
     progress: Progress | None = None,
@@ -50,10 +50,10 @@ def import_sessions(
     `verify` by their hash), what has come since is added, and runs are completed. What cannot be
     read is told in the report, and everything else imported all the same.
 
-    `source` is a name in SOURCES, or "auto". Turns that began before `since`, and those of the
-    projects in `exclude` (a name, a path, or a pattern), are left out. With the `content`
-    "metrics-only" no words of people, models and tools are kept. `progress` is told bytes.
-    `on_found` is called with the places before they are read.
+    `source` is a name in SOURCES, or "auto". Turns that began before `since` (a time, or how long
+    ago: "30d"), and those of the projects in `exclude` (a name, a path, or a pattern), are left
+    out. With the `content` "metrics-only" no words of people, models and tools are kept.
+    `progress` is told bytes. `on_found` is called with the places before they are read.
     """
     if content not in ("all", "metrics-only"):
         raise InvalidValueError(
@@ -68,7 +68,7 @@ def import_sessions(
     work = _Import(
         None if dry_run else persistence,
         persistence.redaction if persistence is not None else Redaction(),
-        since=None if since is None else since.astimezone(UTC),
+        since=since,
         metrics_only=content == "metrics-only",
         exclude=exclude,
         verify=verify,
@@ -86,7 +86,7 @@ class _Import:
         persistence: Persistence | None,
         redaction: Redaction,
         *,
-        since: datetime | None,
+        since: TimeLike | None,
         metrics_only: bool,
         exclude: Collection[str],
         verify: bool,

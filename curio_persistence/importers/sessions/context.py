@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from curio_persistence.capabilities.windows import (
+    TimeLike,
+    before,
+    checked_length,
+    checked_moment,
+)
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers.common.json_lines import moment, read_objects
 from curio_persistence.importers.common.report import ReportBuilder
@@ -33,22 +40,22 @@ class SessionContext:
         persistence: Persistence | None,
         report: ReportBuilder,
         *,
-        since: datetime | None = None,
+        since: TimeLike | None = None,
         metrics_only: bool = False,
         exclude: Collection[str] = (),
         verify: bool = False,
     ) -> None:
         self.source = source
         self.report = report
-        self.since = since
+        self.since = None if since is None else _moment(since, time.time())
         self.metrics_only = metrics_only
         self.now = time.time()
         self.yielded = self.bytes_unchanged = 0
         self._roots = roots
         self._persistence = persistence
         self._exclude = tuple(exclude)
-        # Read otherwise, a file has something else to tell.
-        self._how = "" if since is None and not exclude else f"{since} {sorted(self._exclude)}"
+        chosen = [str(since) if since else "", "metrics" if metrics_only else "", *sorted(exclude)]
+        self._how = "\n".join(chosen) if any(chosen) else ""
         self._states = FileStates(source.name, persistence, verify=verify)
         self._owners: dict[str, str] = {}
         self._seen: set[int] = set()
@@ -183,6 +190,14 @@ class SessionContext:
     def stored(self, count: int | None) -> None:
         """Remember the files whose records are stored."""
         self._states.stored(count, self.now)
+
+
+def _moment(since: TimeLike, now: float) -> datetime:
+    """Return a time that is given as such, or as how long ago it was."""
+    text = checked_moment("since", since)
+    with suppress(InvalidValueError):
+        return before(datetime.fromtimestamp(now, UTC), checked_length("since", text))
+    return moment(text)
 
 
 def _has_no_zone(value: str) -> bool:

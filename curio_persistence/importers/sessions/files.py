@@ -127,7 +127,9 @@ class FileStates:
                 )
 
     def _is_read(self, file: SessionFile, how: str, now: float) -> bool:
-        state = self._states().get(_key(file, how))
+        # A file that was read as a whole has nothing more to tell to a narrower import.
+        states = self._states()
+        state = states.get(_key(file, "")) or states.get(_key(file, how))
         if state is None or (state.size, state.changed) != (file.size, file.changed):
             return False
         if state.again is not None and now >= state.again:

@@ -1,0 +1,91 @@
+"""`import sessions` finds what other tools left, says so, and reports by source."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.program import Program
+from tests.support.session_samples import FOLDER, copied
+
+PROJECTS = FOLDER / "claude-code/projects"
+HEAD = "source       sessions  runs  calls  input  cached  output   cost"
+
+
+@pytest.fixture
+def home(program: Program, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with sessions of Claude Code."""
+    home = program.folder / "home"
+    copied(PROJECTS, home / ".claude/projects")
+    program.environment["HOME"] = str(home)
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        program.environment.pop(name, None)
+    return home
+
+
+def _numbers(report: Any) -> tuple[int, ...]:
+    [source] = report["sources"]
+    return source["sessions"], source["runs"], source["calls"], source["input_tokens"]
+
+
+def test_the_sessions_of_this_machines_user_are_found_and_imported(
+    program: Program, home: Path, url: str
+) -> None:
+    ended = program("import", "sessions", "--url", url)
+    assert ended.code == 1, "one line is cut off"
+    assert ended.said.startswith(f"claude-code: {home}/.claude/projects: 6 files, 182 kB\n")
+    report = json.loads(ended.out)
+    assert _numbers(report) == (3, 10, 15, 632_802)
+    assert len(program("query", "--url", url).json()) == 10
+    again = program("import", "sessions", "--url", url).json()
+    assert again["sources"][0]["unchanged"] == 6
+    assert again["sources"][0]["stored"]["runs"] == 0
+
+
+def test_a_dry_run_creates_no_database(program: Program, home: Path) -> None:
+    before = program.files()
+    shown = program.on_terminal("import", "sessions", "--dry-run")
+    assert program.files() == before
+    assert shown.lines[0] == f"claude-code: {home}/.claude/projects: 6 files, 182 kB"
+    assert shown.lines[1] == HEAD
+    assert shown.lines[2].split() == [
+        *("claude-code", "3", "10", "15", "633", "k", "508", "k", "2,196", "$1.05")
+    ]
+    assert "dry run    runs 10, events 29, model calls 15" in shown.lines
+    assert "cost       $0.0657 as told, $0.9825 by list price" in shown.lines
+
+
+def test_projects_are_excluded_and_content_is_left_out(program: Program, home: Path) -> None:
+    options = ("--exclude", "werkstatt", "--content", "metrics-only", "--db-path", "new.db")
+    report = json.loads(program("import", "sessions", *options).out)
+    assert _numbers(report)[:3] == (1, 2, 3)
+    assert {run["objective"] for run in program("query", "--db-path", "new.db").json()} == {""}
+
+
+def test_nothing_to_find_is_said(program: Program) -> None:
+    program.environment["HOME"] = str(program.folder)
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        program.environment.pop(name, None)
+    ended = program("import", "sessions", "--db-path", "new.db")
+    assert ended.code == 3
+    assert "No sessions were found in the usual places" in ended.said
+    assert not (program.folder / "new.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("sessions", "--every", "1"), "--every is for --follow."),
+        (("sessions", "--follow", "--dry-run"), "--follow stores what comes: drop --dry-run."),
+        (("sessions", "--source", "fax"), "'fax' is no source of sessions"),
+        (("costs", "a", "b"), "import costs takes one PATH."),
+        (("costs", "a", "--verify"), "--verify is for import sessions."),
+    ],
+)
+def test_wrong_options_are_refused(program: Program, arguments: tuple[str, ...], why: str) -> None:
+    ended = program("import", *arguments)
+    assert ended.code == 2
+    assert why in ended.said
