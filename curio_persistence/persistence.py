@@ -40,6 +40,7 @@ from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.views.runs import RunViews
 
 if TYPE_CHECKING:
+    from curio_persistence.backends.postgres.timed import Layout
     from curio_persistence.backends.sqlite.store import Durability
     from curio_persistence.backups.making import BackupReport
     from curio_persistence.backups.verifying import VerifyReport
@@ -811,10 +812,11 @@ class PostgresPersistence(Persistence):
     libpq's `connect_timeout`, 10; a statement is given up after `statement_timeout`, or never with
     None. With `wait=False` nothing connects yet: the first call that reaches the server makes the
     tables, so that a program starts while its server is away. `pgbouncer=True` spares pgbouncer the
-    start-up option by which a server learns of `statement_timeout`. `redactor` and
-    `capture_content` say which words are kept: see `Redaction`. With `chain` the events of each run
-    form a hash chain, and `audit_key` signs it: see `audit.verify`. With `dedupe` long texts are
-    stored once in their session. `prices` are those of model calls.
+    start-up option by which a server learns of `statement_timeout`. With `layout="timed"` a new
+    schema has events and model calls in partitions by month; without, an existing one is opened as
+    it is. `redactor` and `capture_content` say which words are kept: see `Redaction`. With `chain`
+    the events of each run form a hash chain, and `audit_key` signs it: see `audit.verify`. With
+    `dedupe` long texts are stored once in their session. `prices` are those of model calls.
     """
 
     def __init__(
@@ -832,6 +834,7 @@ class PostgresPersistence(Persistence):
         pool_timeout: float = 30.0,
         statement_timeout: float | None = 10.0,
         pgbouncer: bool = False,
+        layout: Layout | None = None,
         read_only: bool = False,
         initialize: bool = True,
         wait: bool = True,
@@ -859,6 +862,7 @@ class PostgresPersistence(Persistence):
             pool_timeout=pool_timeout,
             statement_timeout=statement_timeout,
             pgbouncer=pgbouncer,
+            layout=layout,
             read_only=read_only,
         )
         super().__init__(

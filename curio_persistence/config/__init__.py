@@ -25,6 +25,7 @@ from curio_persistence.recording import switch
 from curio_persistence.secret import hidden
 
 if TYPE_CHECKING:
+    from curio_persistence.backends.postgres.timed import Layout
     from curio_persistence.persistence import Persistence
     from curio_persistence.pricing import PricesLike
     from curio_persistence.redaction import CaptureContent, Redactor
@@ -99,6 +100,7 @@ class DatabaseConfig:
     audit_key: str | None = field(default=None, repr=False)
     dedupe: bool = False
     prices: PricesLike = True
+    layout: Layout | None = None
 
     @classmethod
     def from_env(
@@ -227,6 +229,8 @@ class DatabaseConfig:
             name, _, value = parameter.partition("=")
             if name == "schema":
                 ours["db_schema"] = unquote(value)
+            elif name == "layout":
+                ours[name] = unquote(value)
             elif name == "statement_timeout":
                 ours[name] = _seconds(name, unquote(value))
             elif name not in _OF_OTHER_CLIENTS:
@@ -301,6 +305,7 @@ class DatabaseConfig:
                     self.db_max_connections,
                     dsn=self.dsn,
                     statement_timeout=self.statement_timeout,
+                    layout=self.layout,
                     read_only=read_only,
                     initialize=initialize,
                     wait=wait,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -240,6 +241,13 @@ class Store(ABC):
         """Assign ids above this one from now on, because rows with ids up to it are about to come.
 
         A store does nothing if a row without an `id` always gets one above all stored ids.
+        """
+
+    def prepare_times(self, since: datetime | None = None) -> None:  # See below.  # noqa: B027
+        """Make partitions for the months from a time, or the first that has one, to some ahead.
+
+        Raises BusyError if the tables are in use all the time; rows are stored without it as well.
+        A store does nothing if its tables have no partitions.
         """
 
     def count(self, table: Table[Any], where: Where = ()) -> int:

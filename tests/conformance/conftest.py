@@ -30,7 +30,7 @@ from tests.support.hands import Hands
 
 pytest.register_assert_rewrite("curio_persistence.testing")
 
-LASTING = ("sqlite", "postgres18", "postgres16", "postgres15")
+LASTING = ("sqlite", "postgres18", "postgres16 timed", "postgres15")
 """The backends whose records outlive a close."""
 
 BACKENDS = ("memory", "sqlite_memory", *LASTING)
@@ -51,7 +51,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_schemas(postgres_servers: object) -> Iterator[dict[str, PostgresSchema]]:
-    """The schemas of this session by server, each made when first asked for."""
+    """The schemas of this session by backend, each made when first asked for."""
     schemas: dict[str, PostgresSchema] = {}
     yield schemas
     for schema in schemas.values():
@@ -89,11 +89,12 @@ def open_again(
                 path = request.getfixturevalue("tmp_path") / "runs.db"
                 shutil.copyfile(empty_file, path)
                 make = partial(SQLitePersistence, path)
-            case server:
+            case name:
+                server, _, layout = name.partition(" ")
                 dsn = postgres_servers.dsn(server)
-                if dsn not in postgres_schemas:
-                    postgres_schemas[dsn] = PostgresSchema(dsn)
-                schema = postgres_schemas[dsn]
+                if name not in postgres_schemas:
+                    postgres_schemas[name] = PostgresSchema(dsn, layout or "plain")
+                schema = postgres_schemas[name]
                 stack.callback(schema.empty)
                 make = partial(PostgresPersistence, dsn=dsn, schema=schema.name)
 

@@ -70,7 +70,7 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the server's pg_dump and pg_restore on PATH."""
-    name, _, major = request.node.callspec.params["open_again"].partition("postgres")
+    name, _, major = _server(request).partition("postgres")
     if not name:
         programs = find_binaries(int(major))
         monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
@@ -81,7 +81,7 @@ def elsewhere(
     request: pytest.FixtureRequest, persistence: Persistence, tmp_path: Path
 ) -> Iterator[str]:
     """Return the URL of a database of the same kind that does not exist, or is empty."""
-    server = request.node.callspec.params["open_again"]
+    server = _server(request)
     if not server.startswith("postgres"):
         yield f"sqlite:///{tmp_path / 'restored.db'}"
         return
@@ -91,6 +91,12 @@ def elsewhere(
     schema = persistence._store._schema_name  # type: ignore[attr-defined]
     yield f"{servers.dsn(server).replace('/postgres?', f'/{name}?')}&schema={schema}"
     run_there(servers.dsn(server), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _server(request: pytest.FixtureRequest) -> str:
+    """Return the name of the backend, without that of a layout."""
+    backend: str = request.node.callspec.params["open_again"]
+    return backend.partition(" ")[0]
 
 
 def run_there(dsn: str, statement: str) -> None:
@@ -544,7 +550,7 @@ def test_rows_that_got_the_ids_of_lost_ones_are_no_damage(
         filled.scores.set(name, "helpful", 0.5)
     newer = filled.backup(tmp_path / "newer").path
     if not newer.endswith(".db"):  # The database itself stands for its backup.
-        server = request.node.callspec.params["open_again"]
+        server = _server(request)
         dsn = request.getfixturevalue("postgres_servers").dsn(server)
         newer = f"{dsn}&schema={filled._store._schema_name}"  # type: ignore[attr-defined]
     clock.move(seconds=1)

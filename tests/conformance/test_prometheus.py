@@ -233,7 +233,7 @@ def test_a_scrape_does_not_wait_for_a_database_that_hangs(
     persistence: Persistence, scrape: Scraped, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record(persistence, "agent")
-    impatient = Scraped(persistence, timeout=0.1)
+    impatient = Scraped(persistence, timeout=0.3)
     before = impatient()
     go_on = threading.Event()
     monkeypatch.setattr(persistence.stats, "groups", lambda: go_on.wait(30))
@@ -244,7 +244,7 @@ def test_a_scrape_does_not_wait_for_a_database_that_hangs(
     monkeypatch.setattr("curio_persistence.interop.prometheus._STUCK", 0)
     time.sleep(2 * before["curio_collection_duration_seconds"][()])
     assert impatient()["curio_up"] == {(): 0}
-    assert Scraped(persistence, timeout=0.1)()["curio_up"] == {(): 0}
+    assert Scraped(persistence, timeout=0.3)()["curio_up"] == {(): 0}
     assert time.monotonic() - begin < 5
     go_on.set()
 

@@ -9,6 +9,7 @@ import psycopg2
 from psycopg2 import sql
 
 from curio_persistence import PostgresPersistence
+from curio_persistence.backends.postgres.timed import Layout
 
 VARIABLE = "CURIO_TEST_BACKENDS"
 DEFAULT = ("memory", "sqlite", "postgres18")
@@ -56,11 +57,11 @@ class PostgresSchema:
     Emptying the tables after each test is faster than creating them for each.
     """
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, layout: Layout = "plain") -> None:
         self.name = f"test_{uuid.uuid4().hex}"
         self._connection = psycopg2.connect(dsn, options="-c lock_timeout=5s")
         self._connection.autocommit = True
-        PostgresPersistence(dsn=dsn, schema=self.name).close()
+        PostgresPersistence(dsn=dsn, schema=self.name, layout=layout).close()
 
     def empty(self) -> None:
         """Delete every row; a table that a forgotten transaction still uses is an error."""

@@ -92,7 +92,7 @@ class PostgresDDL(PostgresStatements):
                 if change.creates:
                     self._build_index(connection, change.name, sql)
                 elif self._is_valid(connection, change.name) is not None:
-                    self._run(connection, sql, ())
+                    self._drop_index(connection, change.name)
 
     def _build_index(self, connection: Connection, name: str, sql: str) -> bool:
         """Build an index unless it is there; return whether it was built.
@@ -103,16 +103,18 @@ class PostgresDDL(PostgresStatements):
         is_valid = self._is_valid(connection, name)
         if is_valid:
             return False
-        drop = f"DROP INDEX CONCURRENTLY IF EXISTS {self._qualified(name)}"
         if is_valid is not None:
-            self._run(connection, drop, ())
+            self._drop_index(connection, name)
         try:
             self._run(connection, sql, ())
         except BaseException:
             with suppress(PersistenceError):
-                self._run(connection, drop, ())
+                self._drop_index(connection, name)
             raise
         return True
+
+    def _drop_index(self, connection: Connection, name: str) -> None:
+        self._run(connection, f"DROP INDEX CONCURRENTLY IF EXISTS {self._qualified(name)}", ())
 
     def _is_valid(self, connection: Connection, index: str) -> bool | None:
         """Return whether an index can be used; None where there is none of that name."""

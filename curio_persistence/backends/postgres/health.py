@@ -20,17 +20,24 @@ SERVER = """
         current_setting('data_checksums') = 'on',
         (SELECT coalesce(sum(checksum_failures), 0)::int FROM pg_catalog.pg_stat_database)
 """
-TABLES = """
-    SELECT c.relname, pg_catalog.pg_total_relation_size(c.oid),
-        pg_catalog.pg_stat_get_live_tuples(c.oid), pg_catalog.pg_stat_get_dead_tuples(c.oid)
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind = 'r' ORDER BY c.relname
+_STORED = """
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid
+    CROSS JOIN LATERAL (SELECT coalesce(i.inhrelid, c.oid) AS oid) AS part
+    WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind IN ('r', 'p')
 """
-NUMBERS = """
+"""Our tables, or the partitions of those that have some."""
+TABLES = f"""
+    SELECT c.relname, sum(pg_catalog.pg_total_relation_size(part.oid))::bigint,
+        sum(pg_catalog.pg_stat_get_live_tuples(part.oid))::bigint,
+        sum(pg_catalog.pg_stat_get_dead_tuples(part.oid))::bigint
+    {_STORED} GROUP BY c.relname ORDER BY c.relname
+"""
+NUMBERS = f"""
     SELECT (
-        SELECT coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::bigint
-        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind = 'r'
+        SELECT coalesce(sum(pg_catalog.pg_total_relation_size(part.oid)), 0)::bigint
+        {_STORED}
     ), (
         CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
         ELSE pg_catalog.pg_current_wal_lsn() END - '0/0'

@@ -24,6 +24,7 @@ from curio_persistence.backends.postgres.pool import Connection
 from curio_persistence.backends.postgres.queries import PostgresQueries
 from curio_persistence.backends.postgres.search import PostgresSearchIndex
 from curio_persistence.backends.postgres.statements import ONE_STATE
+from curio_persistence.backends.postgres.timed import PostgresTimed
 from curio_persistence.backends.sql import health as common_health
 from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sql.statements import Params, Rows, columns_of, shape, shape_of
@@ -56,7 +57,7 @@ _MONEY = {name for table in ALL_TABLES for name in table.encoded_by(encode_money
 TIMES = {name for table in ALL_TABLES for name in table.encoded_by(encode_time)}
 
 
-class PostgresRows(PostgresCopy, PostgresQueries, PostgresBackup):
+class PostgresRows(PostgresCopy, PostgresQueries, PostgresTimed, PostgresBackup):
     """The rows of a PostgreSQL store as they are stored."""
 
     insert_first = False  # It would leave dead rows behind, and a line in the server's log.

@@ -105,6 +105,14 @@ def fresh(dialect: str) -> str:
     return "\n".join((_folder(dialect) / name).read_text(encoding="utf-8") for name in names)
 
 
+@cache
+def fresh_timed() -> str:
+    """Return the statements that make today's tables in the `timed` layout of PostgreSQL."""
+    folder = _folder("postgres") / "timed"
+    layout = ((folder / name).read_text(encoding="utf-8") for name in (EVENTS.ddl, USAGE.ddl))
+    return "\n".join((fresh("postgres"), *layout, views("postgres")))
+
+
 def views(dialect: str) -> str:
     """Return the statements that make the views."""
     return statements(dialect, "views.sql")

@@ -6,12 +6,13 @@ A SQLite file is created if there is none. What was done is said on stderr.
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from curio_persistence.cli.arguments.options import database
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import Output, say
-from curio_persistence.errors import NotFoundError
+from curio_persistence.errors import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
     from curio_persistence import DatabaseConfig
@@ -21,6 +22,7 @@ EXAMPLES = """\
   curio-persistence migrate --db-path runs/agents.db --no-fts
   curio-persistence migrate --url 'postgresql:///agents?schema=agent_sdk'
   curio-persistence migrate --url 'postgresql:///agents' --payload-index
+  curio-persistence migrate --url 'postgresql:///agents?schema=grown' --timed
 """
 
 
@@ -33,6 +35,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "with it, events are stored at half the speed",
     )
     parser.add_argument(
+        "--timed",
+        action="store_true",
+        help="on PostgreSQL, create the tables with a partition for each month, for more than a "
+        "hundred million events; an existing database is copied into such tables",
+    )
+    parser.add_argument(
         "--no-fts",
         action="store_true",
         help="create no search index, and remember that; curio-persistence index --enable "
@@ -42,6 +50,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, output: Output) -> int:
     config = database(options)
+    if options.timed:
+        config = _timed(config)
     if config.db_type == "memory" or config.db_path == ":memory:":
         say("Nothing to do: a database in memory begins and ends with its process.")
         return OK
@@ -56,6 +66,12 @@ def run(options: Namespace, output: Output) -> int:
             built = persistence.create_payload_index()
             say(f"The payload index was {'built' if built else 'there already'}.")
     return OK
+
+
+def _timed(config: DatabaseConfig) -> DatabaseConfig:
+    if config.db_type != "postgres":
+        raise ConfigurationError("--timed is for PostgreSQL: only there tables have partitions.")
+    return replace(config, layout="timed")
 
 
 def _version(config: DatabaseConfig) -> int:

@@ -1,0 +1,283 @@
+"""The `timed` layout: events and model calls in partitions by month, for databases that grow.
+
+It is a property of the database, and is found when that is opened. See schema/postgres/timed.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+from curio_persistence.backends.postgres.ddl import PostgresDDL
+from curio_persistence.backends.postgres.pool import Connection
+from curio_persistence.backends.sql import migrations
+from curio_persistence.clock import utc_now
+from curio_persistence.errors import (
+    AccessDeniedError,
+    BusyError,
+    ConfigurationError,
+    SchemaMismatchError,
+)
+from curio_persistence.store.base import Store
+from curio_persistence.store.filters import Filter, Select
+from curio_persistence.store.query import Query
+from curio_persistence.store.table import Columns, Row, Table
+from curio_persistence.tables import EVENTS, RUNS, USAGE
+
+Layout = Literal["plain", "timed"]
+
+TIMED: tuple[Table[Any], ...] = (EVENTS, USAGE)
+"""The tables that have partitions, by the time of their `ages_by`."""
+REGISTRIES: Mapping[str, str] = {
+    EVENTS.name: "agent_run_event_ids",
+    USAGE.name: "agent_llm_usage_ids",
+}
+"""The tables of what is stored only once; see schema/postgres/timed."""
+
+AHEAD = 3
+"""Months after the present one that have a partition."""
+_MOST = 120
+"""Months that are made at a time: rows of others are in the partitions of early and late times."""
+_TRIES, _PAUSE = 10, 1.0
+_LOCK_TIMEOUT = "500ms"
+"""Less than the server's deadlock_timeout: no statement of another program is ended for ours."""
+_KIND = (
+    "SELECT c.relkind::text FROM pg_catalog.pg_class c "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = %s AND c.relname = %s"
+)
+_PARTITIONS = (
+    "SELECT c.relname FROM pg_catalog.pg_inherits i "
+    "JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid "
+    "JOIN pg_catalog.pg_class p ON p.oid = i.inhparent "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace "
+    "WHERE n.nspname = %s AND p.relname = %s ORDER BY c.relname"
+)
+_EARLY, _LATE = "early", "late"
+_INDEXED = re.compile(r' ON (?P<table>(?:"(?:[^"]|"")*"|U&"[^"]*")\."?(?P<name>\w+)"?)')
+
+
+class PostgresTimed(PostgresDDL):
+    """The part of a PostgreSQL store that makes and uses partitions, where there are some."""
+
+    def __init__(
+        self, settings: Mapping[str, Any], *, layout: Layout | None = None, **options: Any
+    ) -> None:
+        if layout is not None and layout not in get_args(Layout):
+            raise ConfigurationError(f'layout is "plain" or "timed", not {layout!r}.')
+        super().__init__(settings, **options)
+        self._wanted = layout
+        self._is_timed: bool | None = None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether the tables have partitions; False while there are no tables."""
+        if self._is_timed is None:
+            for (kind,) in self._read(_KIND, (self._schema_name, EVENTS.name)):
+                self._is_timed = kind == "p"
+        return bool(self._is_timed)
+
+    def initialize(self) -> bool:
+        migrated = super().initialize()
+        if self._wanted == "timed" and not self.is_timed:
+            raise SchemaMismatchError(
+                f"{self.location} has the plain layout, and a layout does not change in place. "
+                "Copy the records into a new schema, and then swap the names of both.",
+                found="plain",
+                wanted="timed",
+                command="curio-persistence copy 'postgresql://…' "
+                "'postgresql://…?schema=agent_sdk_timed&layout=timed'",
+            )
+        if self._wanted == "plain" and self.is_timed:
+            raise SchemaMismatchError(
+                f"{self.location} has the timed layout. Leave layout= out to open it as it is.",
+                found="timed",
+                wanted="plain",
+            )
+        if self.is_timed and not self.read_only:
+            with suppress(BusyError, AccessDeniedError):  # Until then, rows are stored as late.
+                self._make_months()
+        return migrated
+
+    def _migrate_one_step(self) -> bool:
+        if self._wanted == "timed" and not self._catalog().tables:
+            return self._create_timed()
+        return super()._migrate_one_step()
+
+    def _create_timed(self) -> bool:
+        """Make the tables in this layout, in one transaction."""
+        with self.transaction():
+            self._lock_schema()
+            if not self._catalog().tables:
+                self._run_script(migrations.fresh_timed())
+                for step in migrations.migrations(self.dialect):
+                    self._note(step)
+                self._is_timed = True
+                self._make_months()
+        return True
+
+    # --- partitions ---------------------------------------------------------------------------
+
+    def prepare_times(self, since: datetime | None = None) -> None:
+        for _ in range(_TRIES - 1):
+            with suppress(BusyError):
+                return self._make_months(since)
+            time.sleep(_PAUSE)
+        return self._make_months(since)
+
+    def _make_months(self, since: datetime | None = None) -> None:
+        """Make the partitions that are missing from a time, or the first there is, until soon."""
+        if not self.is_timed:
+            return
+        now = month_of(utc_now())
+        for table in TIMED:
+            found = self._months(table)
+            first = now if since is None else max(month_of(since), now - _MOST)
+            first = min([*found[:1], first])
+            last = max([*found[-1:], min(now + AHEAD, first + len(found) + _MOST)])
+            if not found or first < found[0] or last > found[-1]:
+                with self._partitions_locked(table):
+                    self._extend(table, first, last)
+
+    def _extend(self, table: Table[Any], first: int, last: int) -> None:
+        found = self._months(table)
+        below = range(first, found[0] if found else last + 1)
+        above = range(found[-1] + 1 if found else last + 1, last + 1)
+        if below or not found:
+            self._replace(table, _EARLY, below, f"(MINVALUE) TO ('{_begin(first)}')")
+        if above or not found:
+            self._replace(table, _LATE, above, f"('{_begin(last + 1)}') TO (MAXVALUE)")
+
+    def _replace(self, table: Table[Any], end: str, months: Iterable[int], bounds: str) -> None:
+        """Make months out of the times of an end, which gets these bounds, and move their rows."""
+        parent, whole = self._table(table), self._qualified(f"{table.name}_{end}")
+        is_there = f"{table.name}_{end}" in self._partitions(table)
+        if is_there:
+            self._write(f"ALTER TABLE {parent} DETACH PARTITION {whole}", ())
+        for month in months:
+            part = self._qualified(_name(table, month))
+            begin, until = _begin(month), _begin(month + 1)
+            self._write(
+                f"CREATE TABLE {part} PARTITION OF {parent} FOR VALUES FROM ('{begin}') "
+                f"TO ('{until}')",
+                (),
+            )
+            if is_there:
+                self._write(
+                    f"WITH moved AS (DELETE FROM {whole} WHERE {table.ages_by} >= '{begin}' "
+                    f"AND {table.ages_by} < '{until}' RETURNING *) "
+                    f"INSERT INTO {part} SELECT * FROM moved",
+                    (),
+                )
+        if is_there:
+            how = f"ALTER TABLE {parent} ATTACH PARTITION {whole}"
+        else:
+            how = f"CREATE TABLE {whole} PARTITION OF {parent}"
+        self._write(f"{how} FOR VALUES FROM {bounds}", ())
+
+    @contextmanager
+    def _partitions_locked(self, table: Table[Any]) -> Iterator[None]:
+        """Lock a table in a transaction that changes its partitions, or raise BusyError soon."""
+        with self.transaction():
+            self._lock_schema()
+            # Its foreign key locks the table of runs as well.
+            self._control(
+                self._mine.required(),
+                f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'; "
+                f"LOCK TABLE ONLY {self._table(table)} IN ACCESS EXCLUSIVE MODE; "
+                f"LOCK TABLE {self._table(RUNS)} IN SHARE ROW EXCLUSIVE MODE",
+            )
+            yield
+
+    def _partitions(self, table: Table[Any]) -> list[str]:
+        """Return the names of a table's partitions."""
+        return [name for (name,) in self._read(_PARTITIONS, (self._schema_name, table.name))]
+
+    def _months(self, table: Table[Any]) -> list[int]:
+        """Return the months that have a partition, which follow one another."""
+        name = re.compile(rf"{table.name}_(\d{{4}})_(\d\d)")
+        found = filter(None, map(name.fullmatch, self._partitions(table)))
+        return sorted(int(match[1]) * 12 + int(match[2]) - 1 for match in found)
+
+    # --- statements ---------------------------------------------------------------------------
+
+    def select_query(self, query: Query, limit: int | None, offset: int) -> Columns:
+        return super().select_query(self._by_registry(query), limit, offset)
+
+    def _by_registry(self, query: Query) -> Query:
+        """Return a query that names events by their ids and times.
+
+        The registry has one index of names, where the table has one for each month.
+        """
+        asked = [f for f in query.where if f.column == "event_id" and f.op in ("=", "in")]
+        name = query.table.name
+        if not asked or isinstance(asked[0].value, Select) or name not in REGISTRIES:
+            return query
+        if not self.is_timed:
+            return query
+        moment = query.table.ages_by
+        names = asked[0].value if isinstance(asked[0].value, tuple) else (asked[0].value,)
+        rows = self._read(
+            f"SELECT id, {self._reading(moment)} FROM {self._qualified(REGISTRIES[name])} "
+            "WHERE event_id = ANY(%s)",
+            (list(names),),
+        )
+        ids, times = tuple(zip(*rows, strict=True)) or ((), ())
+        where = (*query.where, Filter("id", "in", ids), Filter(moment, "in", times))
+        return query._replace(where=where)
+
+    def _upsert_row(
+        self, table: Table[Any], row: Row, key: tuple[str, ...], update: tuple[str, ...]
+    ) -> tuple[int, bool]:
+        if table.name in REGISTRIES and self.is_timed:  # It has no unique index.
+            return Store._upsert_row(self, table, row, key, update)
+        return super()._upsert_row(table, row, key, update)
+
+    # --- indexes ------------------------------------------------------------------------------
+
+    def _build_index(self, connection: Connection, name: str, sql: str) -> bool:
+        indexed = _INDEXED.search(sql)
+        table = next((t for t in TIMED if indexed and t.name == indexed["name"]), None)
+        if indexed is None or table is None or not self.is_timed:
+            return super()._build_index(connection, name, sql)
+        is_valid = self._is_valid(connection, name)
+        if is_valid:
+            return False
+        if is_valid is not None:
+            self._drop_index(connection, name)
+        # First without partitions, so that months that are made meanwhile have it.
+        only = f" ON ONLY {indexed['table']}"
+        self._run(connection, sql.replace(" CONCURRENTLY", "", 1).replace(indexed[0], only, 1), ())
+        for part in self._partitions(table):
+            its = f"{part}_{name.removeprefix(table.name + '_')}"
+            of_part = sql.replace(indexed[0], f" ON {self._qualified(part)}", 1)
+            of_part = re.sub(rf'"?\b{name}\b"?', f'"{its}"', of_part, count=1)
+            super()._build_index(connection, its, of_part)
+            attach = f"ATTACH PARTITION {self._qualified(its)}"
+            self._run(connection, f"ALTER INDEX {self._qualified(name)} {attach}", ())
+        return True
+
+    def _drop_index(self, connection: Connection, name: str) -> None:
+        kind, _ = self._run(connection, _KIND, (self._schema_name, name))
+        if kind == [("I",)]:  # That of a partitioned table cannot be dropped CONCURRENTLY.
+            self._run(connection, f"DROP INDEX {self._qualified(name)}", ())
+        else:
+            super()._drop_index(connection, name)
+
+
+def month_of(moment: datetime) -> int:
+    """Return the number of a month in UTC, counted from year 0."""
+    moment = moment.astimezone(UTC)
+    return moment.year * 12 + moment.month - 1
+
+
+def _begin(month: int) -> str:
+    return f"{month // 12:04}-{month % 12 + 1:02}-01 00:00:00+00"
+
+
+def _name(table: Table[Any], month: int) -> str:
+    return f"{table.name}_{month // 12:04}_{month % 12 + 1:02}"

@@ -1,0 +1,68 @@
+-- The model calls of the `timed` layout: the columns and indexes of ../usage.sql, in a partition for
+-- each month. This script replaces the empty table of a new schema; see events.sql.
+
+CREATE TABLE {schema}.agent_llm_usage_timed (
+    LIKE {schema}.agent_llm_usage INCLUDING DEFAULTS INCLUDING IDENTITY,
+    PRIMARY KEY (id, created_at)
+) PARTITION BY RANGE (created_at);
+
+DROP TABLE {schema}.agent_llm_usage CASCADE; -- With the views, which are made again.
+ALTER TABLE {schema}.agent_llm_usage_timed RENAME TO agent_llm_usage;
+ALTER TABLE {schema}.agent_llm_usage
+    RENAME CONSTRAINT agent_llm_usage_timed_pkey TO agent_llm_usage_pkey;
+ALTER SEQUENCE {schema}.agent_llm_usage_timed_id_seq RENAME TO agent_llm_usage_id_seq;
+
+CREATE INDEX agent_llm_usage_by_time ON {schema}.agent_llm_usage (created_at, id)
+    INCLUDE (agent_id, model, status, input_tokens, output_tokens, cost_usd, latency_ms,
+             cache_read_tokens, cache_write_tokens, reasoning_tokens);
+CREATE INDEX agent_llm_usage_by_agent ON {schema}.agent_llm_usage (agent_id, created_at, id);
+CREATE INDEX agent_llm_usage_by_run ON {schema}.agent_llm_usage
+    (run_id, created_at, id, status, input_tokens, output_tokens, cost_usd)
+    WHERE run_id IS NOT NULL;
+CREATE INDEX agent_llm_usage_stats ON {schema}.agent_llm_usage
+    (agent_id, model, status, id, input_tokens, output_tokens, cost_usd, latency_ms);
+CREATE INDEX agent_llm_usage_latency ON {schema}.agent_llm_usage (latency_ms)
+    WHERE latency_ms IS NOT NULL;
+CREATE INDEX agent_llm_usage_by_event_id ON {schema}.agent_llm_usage (event_id)
+    WHERE event_id IS NOT NULL;
+CREATE INDEX agent_llm_usage_by_content ON {schema}.agent_llm_usage (content_scope)
+    WHERE content_scope IS NOT NULL;
+CREATE INDEX agent_llm_usage_by_trace ON {schema}.agent_llm_usage (trace_id)
+    WHERE run_id IS NULL AND trace_id IS NOT NULL;
+
+-- The model calls that have a name, which is stored only once.
+CREATE TABLE {schema}.agent_llm_usage_ids (
+    id         BIGINT PRIMARY KEY,
+    created_at TIMESTAMPTZ NOT NULL,
+    event_id   TEXT NOT NULL UNIQUE
+);
+
+-- The entries of a month, which go when its partition is dropped.
+CREATE INDEX agent_llm_usage_ids_by_time ON {schema}.agent_llm_usage_ids USING brin (created_at);
+
+CREATE FUNCTION {schema}.curio_register_usage() RETURNS TRIGGER
+    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    PERFORM set_config('search_path', quote_ident(TG_TABLE_SCHEMA), true);
+    INSERT INTO agent_llm_usage_ids
+        SELECT id, created_at, event_id FROM arrived WHERE event_id IS NOT NULL ORDER BY event_id;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER agent_llm_usage_inserted AFTER INSERT ON {schema}.agent_llm_usage
+    REFERENCING NEW TABLE AS arrived
+    FOR EACH STATEMENT EXECUTE FUNCTION {schema}.curio_register_usage();
+
+CREATE FUNCTION {schema}.curio_forget_usage() RETURNS TRIGGER
+    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    PERFORM set_config('search_path', quote_ident(TG_TABLE_SCHEMA), true);
+    DELETE FROM agent_llm_usage_ids AS ids USING gone WHERE ids.id = gone.id;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER agent_llm_usage_deleted AFTER DELETE ON {schema}.agent_llm_usage
+    REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION {schema}.curio_forget_usage();
