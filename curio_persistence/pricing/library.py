@@ -29,13 +29,15 @@ _BASE = {
 }
 """The prices of the tokens that a row counts."""
 _USAGES = ("usage", "usageMetadata", "usage_info", "tokenUsage")
-_LOCAL = frozenset(
+_UNLISTED = frozenset(
     {
         *("ollama", "vllm", "lmstudio", "lm_studio", "llama.cpp", "llamacpp", "llamafile"),
         *("localai", "gpt4all", "sglang", "tgi", "mlx", "transformers", "local"),
+        "copilot",
     }
 )
-"""Programs that run models on machines of one's own: no list has their prices."""
+"""Programs that run models on machines of one's own, and Copilot's own logs, which count credits
+of a subscription: no list has their prices."""
 _EXACT = Context(prec=60)
 _REFUSALS = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, RecursionError)
 """The errors of the library for what is no usage that it knows."""
@@ -63,7 +65,7 @@ class Library:
 
     def tariff(self, provider: str, models: Sequence[str]) -> Tariff | None:
         """Return what the first of some names of a model costs; None if no provider has it."""
-        if provider.lower() in _LOCAL:
+        if provider.lower() in _UNLISTED:
             return None
         for seller in self._sellers(provider):
             for model in models:
@@ -86,7 +88,7 @@ class Library:
     def _makers(self, model: str) -> Iterator[tuple[Provider, str]]:
         """Yield the providers that the name of a model points to, and its name there."""
         prefix, separator, rest = model.partition("/" if "/" in model else ":")
-        if separator and prefix.lower() in _LOCAL:
+        if separator and prefix.lower() in _UNLISTED:
             return
         if separator:
             yield from ((seller, rest) for seller in self._sellers(prefix))

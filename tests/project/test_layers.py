@@ -133,6 +133,7 @@ THIRD_PARTY = {
     ("places", "obstore"),
     ("pricing.library", "genai_prices"),
     ("importers.exports.columnar", "pyarrow"),
+    ("importers.langgraph.decoding", "ormsgpack"),
     ("config.settings", "dotenv"),
     ("results.arrow", "pyarrow"),
     ("results.pandas", "numpy"),

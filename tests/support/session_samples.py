@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, Persistence
+from curio_persistence.pricing import Pricing
+from curio_persistence.pricing.calls import call_in
 
+_PRICES = Pricing()
 FOLDER = Path(__file__).parent / "sessions"
 EXPECTED: dict[str, Any] = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
 
@@ -35,6 +38,15 @@ class Sample(NamedTuple):
 
 SAMPLES = [
     Sample("claude-code", "claude-code", ("claude-code",)),
+    Sample("gemini-cli", "gemini-cli", ("gemini-cli",)),
+    Sample("opencode", "opencode", ("opencode",)),
+    Sample("copilot-cli", "copilot-cli", ("copilot-cli",)),
+    Sample("copilot-cli/otel", "copilot-cli", ("copilot-cli/otel",)),
+    Sample("llm/logs.db", "llm", ("llm/logs.db",)),
+    Sample("llm/logs-0.27.db", "llm", ("llm/logs-0.27.db",)),
+    Sample("llm/logs-0.12.db", "llm", ("llm/logs-0.12.db",)),
+    Sample("openai-agents", "openai-agents", ("openai-agents",)),
+    Sample("langgraph", "langgraph", ("langgraph",)),
 ]
 """Those whose reader is there."""
 
@@ -99,7 +111,7 @@ def _totals(usage: Iterable[AgentLLMUsage]) -> dict[str, Any]:
         return sum(getattr(row, name) or 0 for row in rows)
 
     told = [row.cost_usd for row in rows if row.cost_source in ("given", "reported")]
-    priced = [row.cost_usd for row in rows if row.cost_source == "computed"]
+    listed = [priced.cost for row in rows if (priced := _PRICES.compute(call_in(row)))]
     return {
         "calls": len(rows),
         "input": total("input_tokens"),
@@ -110,7 +122,7 @@ def _totals(usage: Iterable[AgentLLMUsage]) -> dict[str, Any]:
         "failed": sum(row.status != "success" for row in rows),
         "unknown_input": sum(row.input_tokens is None for row in rows),
         "cost_told": sum(filter(None, told), Decimal()) if told else None,
-        "priced": sum(filter(None, priced), Decimal()) if priced else None,
+        "list_price": Decimal(sum(listed)) / 10**12 if listed else None,
         "unpriced": sum(row.cost_usd is None for row in rows),
     }
 

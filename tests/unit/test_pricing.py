@@ -116,6 +116,7 @@ def test_a_long_prompt_has_the_prices_of_its_level(pricing: Pricing, tokens: int
         ("openai", "gpt-4o", {"input_tokens": 1, "output_tokens": 1, "cache_read_tokens": 2}),
         ("ollama", "gpt-oss:20b", {"input_tokens": 1, "output_tokens": 1}),
         ("", "ollama/gpt-oss:20b", {"input_tokens": 1, "output_tokens": 1}),
+        ("copilot", "gpt-5.2", {"input_tokens": 1, "output_tokens": 1}),
         ("openai", "gpt-4o", {"input_tokens": 2**62, "output_tokens": 1}),
     ],
 )

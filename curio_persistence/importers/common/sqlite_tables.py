@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from curio_persistence.backends.sqlite.errors import SQLiteErrors
 from curio_persistence.errors import InvalidValueError
+from curio_persistence.importers.common.limits import MAX_BYTES
+from curio_persistence.importers.common.report import ReportBuilder
 
 _PATIENCE = 5.0
 _JOURNAL = slice(18, 20)
 _WAL = b"\x02\x02"
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
+_COLUMNS = "SELECT name FROM pragma_table_info(?)"
 _IS_THERE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name = ?"
 
 
@@ -38,6 +42,58 @@ def read_rows(path: Path, table: str, *, most_bytes: int) -> Iterator[dict[str, 
             names = [column[0] for column in rows.description]
             for row in rows:
                 yield dict(zip(names, row, strict=True))
+    except sqlite3.Error as error:
+        raise errors.translate(error) from error
+
+
+class Database:
+    """A SQLite file that another program may be writing.
+
+    Each query is over before it returns: a reader that stays would keep that program from writing.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, report: ReportBuilder | None) -> None:
+        self._connection, self._report = connection, report
+        self.tables = {
+            table: {name for (name,) in self._select(_COLUMNS, (table,))}
+            for (table,) in self._select(_TABLES, ())
+        }
+        """The columns of each ordinary table."""
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Return all rows, which must be few or small."""
+        return self._select(sql, values)
+
+    def row(self, table: str, key: str, value: Any) -> dict[str, Any] | None:
+        """Return the row with this key; of a value that is too long, no more than shows that."""
+        columns = sorted(self.tables[table])
+        shown = ", ".join(map(_beginning, columns))
+        query = f"SELECT {shown} FROM {_quoted(table)} WHERE {_quoted(key)} = ? LIMIT 1"
+        found = self._select(query, (value,))
+        if self._report is not None and found:
+            self._report.bytes_read += sum(len(v) for v in found[0] if isinstance(v, str | bytes))
+        return dict(zip(columns, found[0], strict=True)) if found else None
+
+    def _select(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, values).fetchall()
+
+
+def _beginning(column: str) -> str:
+    name = _quoted(column)
+    return f"iif(length({name}) > {MAX_BYTES}, substr({name}, 1, {MAX_BYTES} + 1), {name})"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@contextmanager
+def open_database(path: Path, report: ReportBuilder | None = None) -> Iterator[Database]:
+    """Open a SQLite file to read; its errors are raised as ours. The report counts the bytes."""
+    errors = SQLiteErrors(path, lock_timeout=_PATIENCE, migrate_command="")
+    try:
+        with closing(_open(path)) as connection:
+            yield Database(connection, report)
     except sqlite3.Error as error:
         raise errors.translate(error) from error
 

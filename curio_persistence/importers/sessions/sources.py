@@ -9,6 +9,12 @@ from curio_persistence.importers.sessions.records import SessionSource
 
 SOURCES = {
     "claude-code": "claude_code",
+    "gemini-cli": "gemini_cli",
+    "opencode": "opencode",
+    "copilot-cli": "copilot_cli",
+    "llm": "llm",
+    "openai-agents": "openai_agents",
+    "langgraph": "langgraph",
 }
 """The packages that read the sources, by the names of the sources."""
 

@@ -1,0 +1,91 @@
+"""The model calls of a session, of which the log knows little before it is shut down.
+
+A shutdown has sums by model, of all calls since the session was begun or resumed: each sum is one
+row. Where no shutdown follows, each answer is a row, of which only the output is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from curio_persistence.importers.common.writer import ImportedRecord
+from curio_persistence.importers.sessions.places import Place, member
+from curio_persistence.importers.sessions.turns import OpenTurn, Tokens
+
+PROVIDER = "copilot"
+"""Of these no list has prices: a subscription is paid in credits, which are no dollars."""
+
+
+class _Call(NamedTuple):
+    turn: OpenTurn
+    key: str
+    at: datetime | None
+    model: str
+    tokens: Tokens
+    place: Place
+
+
+class Calls:
+    """The calls since the session was begun or resumed."""
+
+    def __init__(self) -> None:
+        self._held: list[_Call] = []
+
+    def add(
+        self,
+        turn: OpenTurn,
+        key: str,
+        at: datetime | None,
+        model: str,
+        tokens: Tokens,
+        place: Place,
+    ) -> None:
+        """Hold a call back, for its sum may follow."""
+        self._held.append(_Call(turn, key, at, model, tokens, place))
+
+    def one_by_one(self) -> Iterator[ImportedRecord]:
+        """Yield the calls that are held back: no sums follow."""
+        held, self._held = self._held, []
+        for call in held:
+            yield from call.turn.call(
+                call.key, call.at, call.tokens, call.place, model=call.model, provider=PROVIDER
+            )
+
+    def sums(
+        self, turn: OpenTurn, key: str, at: datetime | None, data: Any, place: Place
+    ) -> Iterator[ImportedRecord]:
+        """Yield the sums of a shutdown, as calls of the last turn."""
+        models = member(data, "modelMetrics")
+        if not isinstance(models, Mapping) or not models:
+            yield from self.one_by_one()
+            return
+        self._held = []
+        for model, told in models.items():
+            usage, requests = member(told, "usage"), member(told, "requests")
+            metrics = {
+                "requests": member(requests, "count"),
+                "premium_requests": member(requests, "cost"),
+                "nano_aiu": member(told, "totalNanoAiu"),
+            }
+            yield from turn.call(
+                f"{key}/{model}",
+                at,
+                tokens_of(usage, place),
+                place,
+                model=str(model),
+                provider=PROVIDER,
+                usage_metrics={name: value for name, value in metrics.items() if value is not None},
+            )
+
+
+def tokens_of(usage: Any, place: Place) -> Tokens:
+    """Return tokens; the input has those that the cache was read and written with."""
+    return Tokens(
+        place.count(usage, "inputTokens"),
+        place.count(usage, "outputTokens"),
+        place.count(usage, "cacheReadTokens"),
+        place.count(usage, "cacheWriteTokens"),
+        place.count(usage, "reasoningTokens"),
+    )

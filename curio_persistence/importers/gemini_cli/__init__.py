@@ -1,0 +1,61 @@
+"""Chats of Gemini CLI: `~/.gemini/tmp/<project>/chats/`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from curio_persistence.importers.common.report import ReportBuilder
+from curio_persistence.importers.gemini_cli.chats import chats_of, session_in
+from curio_persistence.importers.gemini_cli.turns import ChatReader
+from curio_persistence.importers.sessions.context import SessionContext
+from curio_persistence.importers.sessions.files import walk
+from curio_persistence.importers.sessions.records import Found, SessionSource
+
+_SUFFIXES = (".json", ".jsonl")
+
+
+def places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
+    """Yield the folder in which each project has its chats."""
+    chosen = environment.get("GEMINI_CLI_HOME")
+    yield (Path(chosen) if chosen else home) / ".gemini" / "tmp"
+
+
+def recognize(path: Path) -> bool:
+    """Return whether a path is a chat, or a folder with the chats of projects."""
+    if path.is_file():
+        return path.suffix in _SUFFIXES and session_in(path) is not None
+    folders = (path, path / "chats", *path.glob("*/chats"), *path.glob("tmp/*/chats"))
+    return any(map(_is_chats, folders))
+
+
+def _is_chats(folder: Path) -> bool:
+    return folder.name == "chats" and any(map(_is_wanted, folder.glob("session-*")))
+
+
+def _is_wanted(path: Path) -> bool:
+    """Return whether a file is a chat of a session, or one of its agents."""
+    if path.suffix not in _SUFFIXES:
+        return False
+    if path.parent.name == "chats":
+        return path.name.startswith("session-")
+    return path.parent.parent.name == "chats"
+
+
+def _find(root: Path, report: ReportBuilder) -> Iterator[Path]:
+    if root.is_file():
+        yield root
+    else:
+        yield from walk(root, root, report, _is_wanted)
+
+
+def read(paths: Sequence[Path], context: SessionContext) -> Found:
+    """Yield the turns of all sessions, and the agents that they started."""
+    for chat in chats_of(context.files()):
+        if not context.is_read(chat.files):
+            reader = ChatReader(chat, context)
+            yield from reader.records()
+            context.has_read(chat.files, settled=not reader.is_live)
+
+
+SOURCE = SessionSource("gemini-cli", places, recognize, _find, read)

@@ -1,0 +1,71 @@
+"""The database of OpenCode: sessions, messages and parts, whose content is JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from curio_persistence.importers.common.sqlite_tables import Database
+from curio_persistence.importers.opencode.library import Item, Session, Shelf
+from curio_persistence.importers.sessions.context import SessionContext
+from curio_persistence.importers.sessions.files import SessionFile
+from curio_persistence.importers.sessions.places import Place
+
+_MESSAGES = "SELECT time_created, id FROM message WHERE session_id = ?"
+_PARTS = "SELECT id FROM part WHERE message_id = ? ORDER BY id"
+_STATES = "SELECT session_id, count(*), max(time_updated) FROM {} GROUP BY session_id"
+
+
+class Rows(Shelf):
+    """One database."""
+
+    def __init__(self, database: Database, file: SessionFile, context: SessionContext) -> None:
+        self._database, self._file, self._context = database, file, context
+
+    def sessions(self) -> Iterator[Session]:
+        states = self._states()
+        for (ident,) in self._database.rows("SELECT id FROM session"):
+            row = self._database.row("session", "id", ident) or {}
+            count, updated = states.get(ident, (0, 0))
+            state = SessionFile(
+                self._file.path / str(ident),
+                f"{self._file.name} session {ident}",
+                count,
+                max(updated, row.get("time_updated") or 0) / 1000,
+            )
+            yield Session(
+                ident,
+                row.get("parent_id"),
+                row["time_created"] or 0,
+                row.get("title"),
+                row.get("directory"),
+                row.get("version"),
+                state,
+            )
+
+    def _states(self) -> Mapping[str, tuple[int, int]]:
+        """Return how many rows each session has, and when the last of them was changed."""
+        states: dict[str, tuple[int, int]] = {}
+        for table in ("message", "part"):
+            for session, count, updated in self._database.rows(_STATES.format(table)):
+                many, last = states.get(session, (0, 0))
+                states[session] = (many + count, max(last, updated or 0))
+        return states
+
+    def messages(self, session: str) -> Iterable[tuple[int, str]]:
+        return [(at or 0, ident) for at, ident in self._database.rows(_MESSAGES, session)]
+
+    def message(self, session: str, ident: str) -> Item | None:
+        return self._item("message", ident)
+
+    def parts(self, message: str, besides: set[str]) -> Iterator[Item]:
+        for (ident,) in self._database.rows(_PARTS, message):
+            item = None if ident in besides else self._item("part", ident)
+            if item is not None:
+                yield item
+
+    def _item(self, table: str, ident: str) -> Item | None:
+        row = self._database.row(table, "id", ident)
+        place = Place(self._context, self._file.name, what=f"{table} {ident}")
+        value: Any = None if row is None else place.json(row["data"])
+        return Item(ident, value, place) if isinstance(value, dict) else None

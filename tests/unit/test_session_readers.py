@@ -1,0 +1,93 @@
+"""Which files belong to which tool, where each tool has its own, and what its values mean."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import ormsgpack
+import pytest
+
+from curio_persistence.importers.langgraph.checkpoints import time_of
+from curio_persistence.importers.langgraph.decoding import UnreadableError, decode
+from curio_persistence.importers.sessions.sources import SOURCES, source_named
+from tests.support.session_samples import FOLDER, SAMPLES, Sample
+
+_HOME = Path("/home/ada")
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_each_sample_is_recognized_by_its_own_source_only(sample: Sample) -> None:
+    for path in sample.paths:
+        found = [name for name in SOURCES if source_named(name).recognize(FOLDER / path)]
+        assert found == [sample.source]
+
+
+def test_no_source_recognizes_what_is_no_session(tmp_path: Path) -> None:
+    (tmp_path / "notes.jsonl").write_text('{"type": "note"}\n')
+    (tmp_path / "session-1.json").write_text('{"session": 1}')
+    (tmp_path / "empty.db").touch()
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE responses (id TEXT, prompt TEXT)")
+    for path in (tmp_path, *tmp_path.iterdir()):
+        assert [name for name in SOURCES if source_named(name).recognize(path)] == [], path
+
+
+_PLACES = [
+    ("gemini-cli", {}, ["/home/ada/.gemini/tmp"]),
+    ("gemini-cli", {"GEMINI_CLI_HOME": "/g"}, ["/g/.gemini/tmp"]),
+    ("opencode", {}, ["/home/ada/.local/share/opencode"]),
+    ("opencode", {"XDG_DATA_HOME": "/x"}, ["/x/opencode"]),
+    ("opencode", {"OPENCODE_DATA_DIR": "/o", "XDG_DATA_HOME": "/x"}, ["/o"]),
+    ("copilot-cli", {}, ["/home/ada/.copilot/session-state"]),
+    ("copilot-cli", {"COPILOT_HOME": "/c"}, ["/c/session-state"]),
+    ("llm", {"LLM_USER_PATH": "/l"}, ["/l/logs.db"]),
+    ("openai-agents", {}, []),
+    ("langgraph", {}, []),
+]
+
+
+@pytest.mark.parametrize(("source", "environment", "expected"), _PLACES)
+def test_the_usual_places_follow_the_environment(
+    source: str, environment: Mapping[str, str], expected: list[str]
+) -> None:
+    places = source_named(source).places(environment, _HOME)
+    assert [str(place) for place in places] == expected
+
+
+def test_the_log_of_llm_is_where_each_system_has_it() -> None:
+    linux, mac, windows = source_named("llm").places({}, _HOME)
+    assert linux == _HOME / ".config/io.datasette.llm/logs.db"
+    assert mac == _HOME / "Library/Application Support/io.datasette.llm/logs.db"
+    assert windows == _HOME / "AppData/Roaming/io.datasette.llm/logs.db"
+
+
+def test_the_id_of_a_checkpoint_tells_its_time() -> None:
+    at = time_of("1f1ebe0e-c8d7-6d47-bfff-7568a4bf8f79")
+    assert at is not None
+    assert at.isoformat(timespec="milliseconds") == "2026-11-29T10:37:49.909+00:00"
+    assert time_of("no id") is None
+    assert time_of("5d1c7d3e-1111-4222-8333-444455556666") is None
+
+
+def test_values_of_checkpoints_are_read_without_their_classes() -> None:
+    call = ormsgpack.packb(["os", "system", ["echo ruined"]])
+    assert decode("msgpack", ormsgpack.packb(ormsgpack.Ext(1, call))) == ["echo ruined"]
+    later = ormsgpack.packb([1, ormsgpack.Ext(99, b"?")])
+    assert decode("msgpack", later) == [1, None]
+    assert decode("json", b'{"lc": 2}') == {"lc": 2}
+    assert decode("null", b"") is None
+
+
+@pytest.mark.parametrize("kind", ["pickle", "msgpack+aes", "bytes"])
+def test_what_is_pickled_or_encrypted_is_not_opened(kind: str) -> None:
+    with pytest.raises(UnreadableError, match="not read"):
+        decode(kind, b"\x80\x04N.")
+
+
+def test_broken_msgpack_is_told() -> None:
+    for broken in (b"", b"\xdf\xff\xff\xff\xff", b"\xa3\xff\xfe\xfd", b"\x91" * 9_000):
+        with pytest.raises(UnreadableError, match="is not msgpack"):
+            decode("msgpack", broken)
