@@ -952,6 +952,22 @@ class NullPersistence(Persistence):
         super().__init__(NullStore(), search=False, prices=False)
 
 
+class ClickHousePersistence(Persistence):
+    """A replica of other databases in ClickHouse, which `replicate` makes: it is only read.
+
+    `clickhouse://user@host/database`, `clickhouses://…` (TLS) or `chdb:///directory`, where
+    ClickHouse runs in this process. `?source=NAME` is the only source that is read; without it all
+    are. A write is an UnsupportedError, which names the source.
+    """
+
+    def __init__(self, url: str, *, initialize: bool = True, clock: Clock | None = None) -> None:
+        from curio_persistence.backends.clickhouse.store import ClickHouseStore
+
+        super().__init__(
+            ClickHouseStore(hidden(url)), initialize=initialize, clock=clock, prices=False
+        )
+
+
 def connect(
     url: str | None = None,
     *,
@@ -969,6 +985,7 @@ def connect(
 ) -> Persistence:
     """Open `sqlite:///path`, `sqlite://` (memory), `postgresql://…?schema=…` or `memory://`.
 
+    Or a replica, which is only read: `clickhouse://…`, `clickhouses://…` or `chdb:///directory`.
     Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. With one, its
     `CURIO_REDACT`, `CURIO_CAPTURE_CONTENT`, `CURIO_CHAIN`, `CURIO_AUDIT_KEY`, `CURIO_DEDUPE` and
     `CURIO_PRICES` count all the same, unless `redactor`, `capture_content`, `chain`, `audit_key`,

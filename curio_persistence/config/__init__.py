@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from curio_persistence.pricing import PricesLike
     from curio_persistence.redaction import CaptureContent, Redactor
 
-Backend = Literal["sqlite", "postgres", "memory", "null"]
+Backend = Literal["sqlite", "postgres", "memory", "null", "clickhouse"]
 
 _BACKENDS: Mapping[str, Backend] = {
     "sqlite": "sqlite",
@@ -42,7 +42,10 @@ _BACKENDS: Mapping[str, Backend] = {
     "in_memory": "memory",
     "null": "null",
 }
-_URLS = "sqlite:///path, sqlite:// (memory), postgresql://user@host/database, memory://"
+_URLS = (
+    "sqlite:///path, sqlite:// (memory), postgresql://user@host/database, memory://, and for "
+    "replicas clickhouse://user@host/database, chdb:///directory"
+)
 _TAKEN_FOR_GRANTED = (
     "db_schema",
     "db_min_connections",
@@ -211,6 +214,8 @@ class DatabaseConfig:
             return cls(db_path=unquote(rest[1:]))
         if separator and scheme == "sqlite" and rest in ("", "/:memory:"):
             return cls(db_path=":memory:")
+        if separator and scheme in ("clickhouse", "clickhouses", "chdb"):
+            return cls(db_type="clickhouse", dsn=url)
         if separator and scheme in ("postgres", "postgresql"):
             return cls._from_postgres_url(hidden(f"{scheme}://{rest}"))
         # The URL may hold a password: only its scheme is repeated.
@@ -330,6 +335,8 @@ class DatabaseConfig:
                 )
             case "null":
                 return persistence.NullPersistence()
+            case "clickhouse":
+                return persistence.ClickHousePersistence(self.dsn or "", initialize=initialize)
         raise ConfigurationError(_unknown_type(self.db_type))
 
 

@@ -86,8 +86,11 @@ class Store(ABC):
         """The full-text index of the records."""
 
     @property
-    def candidates(self) -> CandidateSource:
-        """The source that a search asks for records that may match: the index, or more."""
+    def candidates(self) -> CandidateSource | None:
+        """The source that a search asks for records that may match: the index, or more.
+
+        None where the rows themselves tell: the store has the filter `may have words`.
+        """
         return self.search_index
 
     def check_writable(self) -> None:  # Most find out when they write.  # noqa: B027

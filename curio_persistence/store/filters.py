@@ -32,6 +32,7 @@ Op = Literal[
     "may contain",
     "contains",
     "has text",
+    "may have words",
     "is null",
     "is not null",
     "differs from",
@@ -46,7 +47,9 @@ class Filter(NamedTuple):
     a tuple of stored values, or a `Select`. `has` asks tags for one, `has any` for one of a tuple;
     `contains` asks a payload for a pattern (see `payload_match`), and `may contain` is a faster
     first test of a store. `has text` asks a text for a part of it, in which the case of ASCII
-    letters does not count. `differs from` names another column, of which NULL is a value. `any` is
+    letters does not count. `may have words`, which few stores have, asks it for one of several
+    words, each with whether it is only a beginning: all rows that have one pass it, and maybe
+    others. `differs from` names another column, of which NULL is a value. `any` is
     about no column: a row must pass all filters of one of several tuples.
     """
 

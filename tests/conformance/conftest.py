@@ -23,6 +23,7 @@ from curio_persistence import (
 )
 from curio_persistence.clock import Clock
 from curio_persistence.export import copying
+from curio_persistence.redaction import CaptureContent, Redaction
 from curio_persistence.store.base import Store
 from tests.conftest import PostgresServers
 from tests.support.backends import PostgresSchema, chosen
@@ -34,6 +35,11 @@ LASTING = ("sqlite", "postgres18", "postgres16 timed", "postgres15")
 """The backends whose records outlive a close."""
 
 BACKENDS = ("memory", "sqlite_memory", *LASTING)
+
+REPLICA = "clickhouse"
+"""A database in memory whose readings are answered by its replica."""
+READINGS = frozenset(f"test_{name}" for name in ("analytics", "filters"))
+"""The modules that ask more than they write, which a replica answers as well."""
 
 Open = Callable[..., Persistence]
 
@@ -89,6 +95,8 @@ def open_again(
                 path = request.getfixturevalue("tmp_path") / "runs.db"
                 shutil.copyfile(empty_file, path)
                 make = partial(SQLitePersistence, path)
+            case "clickhouse":
+                make = _open_mirrored
             case name:
                 server, _, layout = name.partition(" ")
                 dsn = postgres_servers.dsn(server)
@@ -106,9 +114,27 @@ def open_again(
         yield open_it
 
 
+def _open_mirrored(
+    *,
+    clock: Clock,
+    redactor: Any = None,
+    capture_content: CaptureContent = "full",
+    audit_key: str | None = None,
+    **settings: Any,
+) -> Persistence:
+    """Open a database in memory whose readings its replica answers."""
+    from tests.support.mirrored import MirroredStore  # Which loads ClickHouse.
+
+    store = MirroredStore()
+    redaction = Redaction(redactor, capture_content)
+    return Persistence(store, clock=clock, redaction=redaction, audit_key=audit_key, **settings)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "open_again" in metafunc.fixturenames:
         backends = chosen(*(LASTING if "lasting" in metafunc.fixturenames else BACKENDS))
+        if metafunc.module.__name__.rpartition(".")[2] in READINGS:
+            backends += chosen(REPLICA)
         if metafunc.definition.get_closest_marker("before_io"):
             backends = backends[:1]
         metafunc.parametrize("open_again", backends, indirect=True)

@@ -13,7 +13,7 @@ from curio_persistence.backends.postgres.timed import Layout
 
 VARIABLE = "CURIO_TEST_BACKENDS"
 DEFAULT = ("memory", "sqlite", "postgres18")
-ALL = (*DEFAULT, "sqlite_memory", "postgres16", "postgres15")
+ALL = (*DEFAULT, "sqlite_memory", "postgres16", "postgres15", "clickhouse")
 
 
 def chosen(*names: str) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
 from heapq import merge
 from itertools import groupby, islice
 from typing import Any
@@ -13,25 +12,14 @@ from curio_persistence.archive.cold.database import ArchivedDatabase
 from curio_persistence.archive.cold.plan import Test, Values
 from curio_persistence.archive.cold.rows import ColdRows
 from curio_persistence.archive.cold.whereabouts import last_move
-from curio_persistence.capabilities.search.documents import KINDS, Kind, document_of
+from curio_persistence.capabilities.search.documents import KINDS, Kind
+from curio_persistence.capabilities.search.rows import IDS, candidate_of, rows_between
 from curio_persistence.store.base import Store
-from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Filter, Order
-from curio_persistence.store.query import Query, query_of
 from curio_persistence.store.search_index import (
     Candidate,
     CandidateSource,
     Clause,
 )
-
-_IDS = 1 << 66
-"""The slots of a microsecond: one for the rows of an index, and one for each row of an archive."""
-_KINDS = 4
-"""More than there are kinds of records."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
-_FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
 class TieredCandidates(CandidateSource):
@@ -41,7 +29,7 @@ class TieredCandidates(CandidateSource):
     the time in microseconds, then the id of the row and its kind.
     """
 
-    slots_per_ms = 1000 * _IDS
+    slots_per_ms = 1000 * IDS
 
     def __init__(self, hot: Store, archived: ArchivedDatabase) -> None:
         self._hot = hot
@@ -77,52 +65,14 @@ class TieredCandidates(CandidateSource):
         found: dict[Values, Candidate] = {}
 
         def passes(values: Values) -> bool:
-            candidate = _candidate(number, values, clauses)
+            candidate = candidate_of(number, values, clauses)
             if candidate is not None:
                 found[values] = candidate
             return candidate is not None
 
-        plan = cold.plan(_between(number, since, before))
+        plan = cold.plan(rows_between(number, since, before))
         rows = cold.walk(plan, limit, Test(conditions, passes))
         return map(found.pop, islice(rows, limit))
-
-
-def _candidate(number: int, values: Values, clauses: Sequence[Clause]) -> Candidate | None:
-    """Return the candidate of a row, as an index would have it; None if it does not match."""
-    table = KINDS[number].table
-    [record] = table.decode([(value,) for value in values])
-    document = document_of(number, record)
-    words = document.words.split()
-    if not all(_has(words, clause) for clause in clauses):
-        return None
-    moment = (getattr(record, KINDS[number].time) - _EPOCH) // _MICROSECOND
-    slot = moment * _IDS + 1 + record.id * _KINDS + number
-    return Candidate(slot, number, record.id, document.length, values)
-
-
-def _has(words: Collection[str], clause: Clause) -> bool:
-    return any(
-        any(word.startswith(term.word) for word in words) if term.is_prefix else term.word in words
-        for term in clause
-    )
-
-
-def _between(number: int, since: int, before: int) -> Query:
-    """Return the query for the rows of a kind in slots from one up to another."""
-    kind = KINDS[number]
-    order = (Order(kind.time, descending=True), Order("id", descending=True))
-    first = min(max(since // _IDS, _FIRST), _LAST)
-    where = (Filter(kind.time, ">=", _time(first)),)
-    moment, rest = divmod(before, _IDS)
-    if moment > _LAST:
-        return query_of(kind.table, where, order)
-    # Rows whose slot, 1 + id * _KINDS + number, is before the rest.
-    behind = -(-(rest - 1 - number) // _KINDS)
-    return query_of(kind.table, where, order, (_time(max(moment, _FIRST)), behind))
-
-
-def _time(microseconds: int) -> str:
-    return encode_time(_EPOCH + microseconds * _MICROSECOND)
 
 
 def _conditions(kind: Kind, clauses: Sequence[Clause]) -> sql.Conditions | None:

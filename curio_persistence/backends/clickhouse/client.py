@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from curio_persistence.backends.clickhouse.address import Address, read_address
@@ -17,14 +19,23 @@ from curio_persistence.backends.clickhouse.errors import (
     translated,
 )
 from curio_persistence.concurrency import forking
-from curio_persistence.errors import ClosedError, ConfigurationError, MissingDatabaseError
+from curio_persistence.errors import (
+    ClosedError,
+    ConfigurationError,
+    InvalidValueError,
+    MissingDatabaseError,
+)
 
 Params = Sequence[Any]
 _SETTINGS: Mapping[str, Any] = {
+    "max_query_size": 1 << 28,  # Lists of ids are a part of it.
     "max_partitions_per_insert_block": 0,  # Imported rows may be of any number of months.
+    "max_bytes_before_external_sort": 1 << 28,  # A stream of all rows is sorted on the disk.
     "mutations_sync": 2,  # A statement that deletes has deleted when it returns.
 }
 _TIMEOUT = 10
+_NUMBERED = re.compile(r"'(?:[^'\\]|\\.)*'|\$(?P<number>\d+)", re.DOTALL)
+"""Texts of a query, and what stands for its values."""
 
 
 def open_client(url: str, *, create: bool = False) -> ClickHouseClient:
@@ -44,8 +55,15 @@ class ClickHouseClient(forking.Forkable):
     process share the engine of chdb, which has one directory at a time.
     """
 
-    def __init__(self, address: Address, *, create: bool = False) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        create: bool = False,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.address = address
+        self._settings = {**_SETTINGS, **settings}
         self.location = f"The replica {address.name}"
         self._driver = _driver()
         self._closed = False
@@ -81,13 +99,41 @@ class ClickHouseClient(forking.Forkable):
         ):
             yield from stream
 
-    def named_rows(
-        self, sql: str, params: Params, settings: Mapping[str, Any]
+    def asked(
+        self, query: str, params: Params, limit: int | None
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-        """Return the names of the columns of a query, and its rows."""
-        with self._connection() as connection:
-            result = connection.query(self._bound(sql, params), settings=dict(settings))
+        """Return the names of the columns of a query of others, and its rows; it may only read.
+
+        `$1` in it stands for the first of its values.
+        """
+        settings = {"limit": limit or 0, "readonly": 1}
+        connection = self._opened(create=False)
+        try:
+            if self.address.directory is not None:  # Which would run several statements.
+                for name in [*settings]:
+                    connection.command(f"SET {name} = {settings.pop(name)}")
+            result = connection.query(self._numbered(query, params), settings=settings)
             return tuple(result.column_names), [tuple(row) for row in result.result_rows]
+        except self._driver.driver.exceptions.Error as error:
+            raise translated(error, self.location) from error
+        finally:
+            connection.close()
+
+    def _numbered(self, query: str, params: Params) -> str:
+        """Return a query with its values, and without the semicolon at its end."""
+
+        def literal(match: re.Match[str]) -> str:
+            if match["number"] is None:
+                return match[0]
+            at = int(match["number"]) - 1
+            if not 0 <= at < len(params):
+                raise InvalidValueError(f"There is no value for ${at + 1}.", field="params")
+            value = params[at]
+            if isinstance(value, datetime):
+                return f"toDateTime64('{value:%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')"
+            return str(self._driver.driver.binding.str_query_value(value))
+
+        return _NUMBERED.sub(literal, query).strip().removesuffix(";")
 
     def command(self, sql: str, params: Params = ()) -> None:
         """Run a statement that returns no rows."""
@@ -167,7 +213,7 @@ class ClickHouseClient(forking.Forkable):
                 "connect_timeout": _TIMEOUT,
                 "autogenerate_session_id": False,
             }
-        return self._driver.get_client(**where, database=database, settings=dict(_SETTINGS))
+        return self._driver.get_client(**where, database=database, settings=self._settings)
 
     def close(self) -> None:
         """Close the connections; later calls fail."""

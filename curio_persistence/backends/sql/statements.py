@@ -18,6 +18,7 @@ from curio_persistence.backends.sql.aggregates import (
     sum_of_integers,
     sum_of_reals,
 )
+from curio_persistence.store.base import Store
 from curio_persistence.store.filters import (
     Bucket,
     Filter,
@@ -29,7 +30,6 @@ from curio_persistence.store.filters import (
 )
 from curio_persistence.store.query import Query
 from curio_persistence.store.table import Columns, Table
-from curio_persistence.store.transaction import ThreadTransaction, TransactionalStore
 
 Params = tuple[Any, ...]
 Rows = list[tuple[Any, ...]]
@@ -55,7 +55,7 @@ def _unbound(f: Filter) -> Any:
     return f.value if f.op == "differs from" else None
 
 
-class SQLStatements(TransactionalStore):
+class SQLStatements(Store):
     """The SQL of a database. Each text is built once for all the values that it binds."""
 
     placeholder: ClassVar[str]
@@ -65,13 +65,16 @@ class SQLStatements(TransactionalStore):
     """The value that stands for no limit in LIMIT."""
     _any_of: ClassVar[str]
     """The condition that follows a column, for one of several bound values."""
+    _sum: ClassVar[str] = "sum({})"
+    """The exact sum of a column of integers, whose name replaces `{}`; NULL of none."""
+    _or_null: ClassVar[str] = ""
+    """What follows the name of min and max, so that they are NULL of none."""
     _greatest: ClassVar[str]
     """The expression for the greater one of two, which replace `{}`."""
     _conditions: ClassVar[Mapping[str, str]]
     """The conditions whose operator is not SQL's own, with the names `column` and `value`."""
 
-    def __init__(self, mine: ThreadTransaction) -> None:
-        super().__init__(mine)
+    def __init__(self) -> None:
         self._texts: dict[Hashable, str] = {}
 
     def _text(self, build: Callable[..., str], *args: Hashable) -> str:
@@ -180,10 +183,14 @@ class SQLStatements(TransactionalStore):
         """Return the conditions; `after` is the order in which the rows follow a position."""
         conditions = [self._condition(f) for f in where]
         if after:
-            position = ", ".join(o.column for o in after)
-            comparison = "<" if after[0].descending else ">"
-            conditions.append(f"({position}) {comparison} ({self._position(after)})")
+            conditions.append(self._behind(after))
         return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+    def _behind(self, order: tuple[Order, ...]) -> str:
+        """Return the condition for the rows that follow a position in this order."""
+        position = ", ".join(o.column for o in order)
+        comparison = "<" if order[0].descending else ">"
+        return f"({position}) {comparison} ({self._position(order)})"
 
     def _position(self, order: tuple[Order, ...]) -> str:
         """Return the expressions that bind a position in this order."""
@@ -305,15 +312,20 @@ class SQLStatements(TransactionalStore):
         if measure.kind == "values":
             return Expressions((self._listing(column),), self._listed)
         if measure.kind in ("min", "max"):
-            return Expressions((self._reading(column, f"{measure.kind}({column})"),))
+            extreme = f"{measure.kind}{self._or_null}({column})"
+            return Expressions((self._reading(column, extreme),))
         if table.kind_of(column) == "real":
-            sums, total, mean = exact_sums(column), sum_of_reals, average_of_reals
+            sums, total, mean = self._exact_sums(column), sum_of_reals, average_of_reals
         else:
-            sums = (self._reading(column, f"sum({column})"),)
+            sums = (self._reading(column, self._sum.format(column)),)
             total, mean = sum_of_integers, average_of_integers
         if measure.kind == "sum":
             return Expressions(sums, total)
         return Expressions((*sums, f"count({column})"), mean)
+
+    def _exact_sums(self, column: str) -> tuple[str, ...]:
+        """Return the expressions for `sum_of_reals`."""
+        return exact_sums(column)
 
     @abstractmethod
     def _bucket(self, bucket: Bucket) -> str:

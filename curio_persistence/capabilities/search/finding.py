@@ -16,6 +16,7 @@ from curio_persistence.capabilities.search.documents import (
     tokenize_record,
 )
 from curio_persistence.capabilities.search.hits import SearchHit
+from curio_persistence.capabilities.search.rows import RowCandidates
 from curio_persistence.models import AgentLLMUsage
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter
@@ -125,7 +126,7 @@ class Finder:
         self._question = question
         self._clauses = question.clauses()
         self._until = until
-        self._source = source = store.candidates
+        self._source = source = store.candidates or RowCandidates(store)
         since = -(2**62) if question.since is None else slot_at(question.since)
         before = 2**62 if question.until is None else slot_at(question.until) + drift + 1
         self._since, self._before = since * source.slots_per_ms, before * source.slots_per_ms

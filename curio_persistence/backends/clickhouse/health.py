@@ -1,0 +1,65 @@
+"""The checks of a replica."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from curio_persistence.backends.clickhouse import ddl
+from curio_persistence.backends.clickhouse.client import ClickHouseClient
+from curio_persistence.store.base import HealthCheck
+
+_PARTS = 300
+"""Parts of a partition beyond which ClickHouse slows inserts down."""
+_SIZE = "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase()"
+_MOST_PARTS = (
+    "SELECT table, count() AS parts FROM system.parts "
+    "WHERE active AND database = currentDatabase() "
+    "GROUP BY table, partition ORDER BY parts DESC LIMIT 1"
+)
+_BROKEN = (
+    "SELECT table, latest_fail_reason FROM system.mutations "
+    "WHERE database = currentDatabase() AND NOT is_done AND latest_fail_reason <> '' LIMIT 1"
+)
+
+
+def checks(client: ClickHouseClient) -> list[HealthCheck]:
+    """Return the state of the engine, the tables and the sources."""
+    [(version,)] = client.rows("SELECT version()")
+    return [
+        HealthCheck("engine", "ok", f"ClickHouse {version}"),
+        HealthCheck("schema", "ok", f"version {ddl.version(client)}"),
+        _sources(client),
+        *_parts(client),
+        *_mutations(client),
+    ]
+
+
+def database_bytes(client: ClickHouseClient) -> int:
+    """Return how many bytes the tables take on the disk."""
+    [(size,)] = client.rows(_SIZE)
+    return int(size)
+
+
+def _sources(client: ClickHouseClient) -> HealthCheck:
+    rows = client.rows(f"SELECT source_name, location FROM {ddl.SOURCES} ORDER BY number")
+    if not rows:
+        return HealthCheck("sources", "warning", "none is replicated yet", "Run `replicate`.")
+    return HealthCheck("sources", "ok", "; ".join(f"{name}: {where}" for name, where in rows))
+
+
+def _parts(client: ClickHouseClient) -> Iterator[HealthCheck]:
+    for table, parts in client.rows(_MOST_PARTS):
+        level = "ok" if parts < _PARTS else "warning"
+        yield HealthCheck(
+            "parts",
+            "warning" if level == "warning" else "ok",
+            f"at most {parts:,} in a partition, of {table}",
+            "Send more rows at a time; merges do not keep up." if level == "warning" else "",
+        )
+
+
+def _mutations(client: ClickHouseClient) -> Iterator[HealthCheck]:
+    for table, reason in client.rows(_BROKEN):
+        yield HealthCheck(
+            "deletions", "error", f"{table}: {reason}", "See system.mutations of ClickHouse."
+        )
