@@ -66,6 +66,9 @@ UPWARDS = {
     # The same for Agiwo.
     ("importers.agiwo", "compat.agiwo.adopting"),
     ("importers.agiwo", "compat.agiwo.saved_traces"),
+    # Attributes of exported spans mean what they mean when spans are received.
+    ("importers.traces.attributes", "interop.otel.meaning"),
+    ("importers.traces.attributes", "interop.otel.spans"),
 }
 
 _CORE = {
@@ -134,6 +137,7 @@ THIRD_PARTY = {
     ("pricing.library", "genai_prices"),
     ("importers.exports.columnar", "pyarrow"),
     ("importers.langgraph.decoding", "ormsgpack"),
+    ("importers.traces.parquet", "pyarrow"),
     ("config.settings", "dotenv"),
     ("results.arrow", "pyarrow"),
     ("results.pandas", "numpy"),

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +49,20 @@ SAMPLES = [
     Sample("llm/logs-0.12.db", "llm", ("llm/logs-0.12.db",)),
     Sample("openai-agents", "openai-agents", ("openai-agents",)),
     Sample("langgraph", "langgraph", ("langgraph",)),
+    *(
+        Sample(name, name.partition("/")[0], (name,))
+        for name in (
+            *("langfuse/observations_v2", "langfuse/trace.json", "langfuse/observations.csv"),
+            *("langsmith/runs.jsonl", "phoenix/spans.json", "phoenix/phoenix.db"),
+            *("phoenix/spans.parquet", "mlflow/mlflow.db"),
+            *("atif/trajectory-v1.2.json", "atif/trajectory-v1.8.json"),
+        )
+    ),
+    Sample(
+        "mlflow/traces.jsonl + traces-2.json",
+        "mlflow",
+        ("mlflow/traces.jsonl", "mlflow/traces-2.json"),
+    ),
 ]
 """Those whose reader is there."""
 
@@ -75,9 +91,9 @@ def reading(persistence: Persistence, source: str) -> dict[str, Any]:
     usage = [each for each in persistence.iter_llm_usage() if str(each.event_id).startswith(source)]
     tools = [event for run in runs for event in _tools(persistence, run)]
     return {
-        "sessions": sorted({run.session_id for run in runs}),
+        "sessions": sorted({run.session_id for run in runs if run.session_id}),
         "counts": {
-            "sessions": len({run.session_id for run in runs}),
+            "sessions": len({run.session_id for run in runs if run.session_id}),
             "runs": len(runs),
             "turns": sum(run.parent_run_id is None for run in runs),
             "agents": sum(run.parent_run_id is not None for run in runs),
@@ -125,6 +141,15 @@ def _totals(usage: Iterable[AgentLLMUsage]) -> dict[str, Any]:
         "list_price": Decimal(sum(listed)) / 10**12 if listed else None,
         "unpriced": sum(row.cost_usd is None for row in rows),
     }
+
+
+def words(text: str) -> str:
+    """Return what was said: a value that is no text, in whatever way it was written, as JSON."""
+    for read in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError):
+            value = read(text)
+            return value if isinstance(value, str) else json.dumps(value)
+    return text
 
 
 def _by_tool(tools: Iterable[AgentRunEvent]) -> dict[str, Any]:

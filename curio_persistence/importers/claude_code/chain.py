@@ -296,7 +296,7 @@ def _key(entry: Entry, location: SourceLocation) -> str:
     return uuid if isinstance(uuid, str) and uuid else f"{location.file}:{location.line}"
 
 
-def _usage_id(answer: Answer, session_id: str) -> str:
+def _usage_id(answer: Answer, session_id: str | None) -> str:
     """Return the id of a call: that of a message with a request is unique everywhere."""
     if answer.request_id is not None:
         return stable_id(SOURCE_NAME, answer.message_id, answer.request_id)

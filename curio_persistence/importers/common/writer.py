@@ -11,10 +11,10 @@ from curio_persistence.concurrency.prefetch import prefetch
 from curio_persistence.errors import ConflictError, InvalidValueError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.common.report import ReportBuilder
-from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Score
 from curio_persistence.progress import Progress
 from curio_persistence.store.table import Row, Table
-from curio_persistence.tables import EVENTS, RUNS, USAGE
+from curio_persistence.tables import EVENTS, RUNS, SCORES, USAGE
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
@@ -37,7 +37,8 @@ class SourceLocation(NamedTuple):
     line: int | None = None
 
 
-ImportedRecord = tuple[AgentRun | AgentRunEvent | AgentLLMUsage, SourceLocation]
+Imported = AgentRun | AgentRunEvent | AgentLLMUsage | Score
+ImportedRecord = tuple[Imported, SourceLocation]
 
 
 class _Batch:
@@ -46,6 +47,7 @@ class _Batch:
     def __init__(self) -> None:
         self.runs: list[AgentRun] = []
         self.rows: dict[Table[Any], list[Row]] = {EVENTS: [], USAGE: []}
+        self.scores: list[Row] = []
         self.found = 0
         """The number of records read, with those that cannot be stored."""
 
@@ -54,8 +56,8 @@ class ImportWriter:
     """Stores what an importer finds, batch by batch.
 
     Events and model calls need an `event_id`: those stored before are skipped, so that an import
-    can be repeated. A run comes after all of its events. Without a persistence, as in a dry run,
-    records are checked and forgotten.
+    can be repeated. A run comes after all of its events, and before its scores. Without a
+    persistence, as in a dry run, records are checked and forgotten.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class ImportWriter:
         self._complete = complete
         self._encode = {
             table: self._persistence.redaction.encoder(table) if self._persistence else table.encode
-            for table in (EVENTS, USAGE)
+            for table in (EVENTS, USAGE, SCORES)
         }
 
     def take(self, found: Generator[ImportedRecord]) -> None:
@@ -100,10 +102,12 @@ class ImportWriter:
         if batch.found:
             yield batch
 
-    def _put(self, record: AgentRun | AgentRunEvent | AgentLLMUsage, batch: _Batch) -> None:
+    def _put(self, record: Imported, batch: _Batch) -> None:
         if isinstance(record, AgentRun):
             RUNS.encode(record)  # This refuses what cannot be stored.
             batch.runs.append(record)
+        elif isinstance(record, Score):
+            batch.scores.append(self._encode[SCORES](record))
         else:
             if record.event_id is None:
                 raise TypeError("Importers give each event and model call an event_id.")
@@ -116,6 +120,7 @@ class ImportWriter:
             self._report.runs += len(batch.runs)
             self._report.events += len(batch.rows[EVENTS])
             self._report.usage += len(batch.rows[USAGE])
+            self._report.scores += len(batch.scores)
             return
         transfers = self._persistence._transfers
         named = [row["run_id"] for rows in batch.rows.values() for row in rows]
@@ -128,9 +133,12 @@ class ImportWriter:
                 transfers.log(table, [row for row in rows if row["run_id"] not in expired])
                 for table, rows in batch.rows.items()
             )
+            scores = transfers.deduplicator().add(SCORES, batch.scores)
+        self._report.scores += scores
         self._report.events += events
         self._report.usage += usage
-        self._report.skip("stored before", sum(map(len, batch.rows.values())) - events - usage)
+        found = sum(map(len, (*batch.rows.values(), batch.scores)))
+        self._report.skip("stored before", found - events - usage - scores)
 
     def _write_runs(self, persistence: Persistence, runs: list[AgentRun]) -> None:
         found = persistence.runs.get_many([run.run_id for run in runs])

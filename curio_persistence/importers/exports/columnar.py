@@ -27,7 +27,7 @@ from curio_persistence.results.arrow import pyarrow
 from curio_persistence.store.table import Table
 
 _AT_A_TIME = 1_000
-_LIMITS: Any = {
+LIMITS: Any = {
     "thrift_string_size_limit": MAX_FOOTER,
     "thrift_container_size_limit": 1_000_000,
 }
@@ -42,14 +42,14 @@ def read_parquet(
     from pyarrow.parquet import ParquetFile
 
     check_footer(path)
-    with _in_our_words(pa), path.open("rb") as source:
-        parquet = ParquetFile(source, **_LIMITS)
+    with in_our_words(pa), path.open("rb") as source:
+        parquet = ParquetFile(source, **LIMITS)
         metadata = parquet.metadata
         table = _table_with_schema(pa, parquet.schema_arrow, table)
         names = parquet.schema_arrow.names
         texts = [name for name in names if table.kinds[name] in ("name", "text")]
         # A text that stands in many rows stands once in the file, and should so in memory.
-        parquet = ParquetFile(source, read_dictionary=texts, **_LIMITS)
+        parquet = ParquetFile(source, read_dictionary=texts, **LIMITS)
         with mmap(source.fileno(), 0, access=ACCESS_READ) as pages:
             for number in range(metadata.num_row_groups):
                 check_group(metadata.row_group(number), pages)
@@ -67,8 +67,8 @@ def parquet_groups(
     pa = pyarrow()
     from pyarrow.parquet import ParquetFile
 
-    with _in_our_words(pa):
-        parquet = ParquetFile(pa.BufferReader(content), **_LIMITS)
+    with in_our_words(pa):
+        parquet = ParquetFile(pa.BufferReader(content), **LIMITS)
         if table is not None:
             _table_with_schema(pa, parquet.schema_arrow, table)
         for number in range(parquet.metadata.num_row_groups):
@@ -80,7 +80,7 @@ def read_arrow(
     path: Path, file: str, table: Table[Any] | None, report: ReportBuilder
 ) -> Iterator[ParsedRecord]:
     pa = pyarrow()
-    with _in_our_words(pa), pa.memory_map(str(path)) as source:
+    with in_our_words(pa), pa.memory_map(str(path)) as source:
         whole = pa.ipc.open_file(source)
         table = _table_with_schema(pa, whole.schema, table)
         # Where its parts are, its end says; they are read from the begin, as they were looked at.
@@ -103,7 +103,7 @@ def _sliced(batches: Iterable[Any], expected: int) -> Iterator[Any]:
 
 
 @contextmanager
-def _in_our_words(pa: Any) -> Iterator[None]:
+def in_our_words(pa: Any) -> Iterator[None]:
     try:
         yield
     except InvalidValueError:

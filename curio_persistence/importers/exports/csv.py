@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TextIO
 
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.exports.csv_lines import EMPTY, CsvLines
@@ -38,21 +38,38 @@ def read_csv(
     with path.open(encoding="utf-8-sig", newline="") as text:
         header = next(csv.reader([text.readline(1 << 16)]), [])
         table = table_with(header, table)
-        lines = CsvLines(text, number=1, longest=MAX_LINE)
-        rows = csv.reader(lines, strict=True)
-        while read := _some(rows, lines):
-            for number, cells in read:
-                if isinstance(cells, str):
-                    report.problem(file, number, cells)
-                elif cells and len(cells) != len(header):
-                    report.problem(file, number, f"has {len(cells)} fields, not {len(header)}")
-                elif cells:
-                    values = {
+        for number, values in _rows_below(header, text, file, report):
+            yield from parsed(file, number, table, values, report)
+
+
+def csv_rows(
+    text: TextIO, file: str, report: ReportBuilder
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows below a header, without their empty fields, and the line where each ends."""
+    header = next(csv.reader([text.readline(1 << 16)]), [])
+    yield from _rows_below(header, text, file, report)
+
+
+def _rows_below(
+    header: list[str], text: TextIO, file: str, report: ReportBuilder
+) -> Iterator[tuple[int, dict[str, str]]]:
+    lines = CsvLines(text, number=1, longest=MAX_LINE)
+    rows = csv.reader(lines, strict=True)
+    while read := _some(rows, lines):
+        for number, cells in read:
+            if isinstance(cells, str):
+                report.problem(file, number, cells)
+            elif cells and len(cells) != len(header):
+                report.problem(file, number, f"has {len(cells)} fields, not {len(header)}")
+            elif cells:
+                yield (
+                    number,
+                    {
                         name: "" if cell == EMPTY else cell
                         for name, cell in zip(header, cells, strict=True)
                         if cell
-                    }
-                    yield from parsed(file, number, table, values, report)
+                    },
+                )
 
 
 def _some(rows: Any, lines: CsvLines) -> list[tuple[int, list[str] | str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,10 +30,17 @@ def is_database(path: Path, is_ours: IsOurs) -> bool:
     """Return whether a file is a SQLite database with the tables of a source."""
     if path.name.endswith(_BESIDE):
         return False
-    with suppress(OSError, PersistenceError), open_ordinary(path) as file:
-        if file.read(len(_MAGIC)) == _MAGIC:
+    with suppress(PersistenceError):
+        if begins_as_database(path):
             with open_database(path) as database:
                 return is_ours(database)
+    return False
+
+
+def begins_as_database(path: Path) -> bool:
+    """Return whether a file begins like a SQLite database, damaged or not."""
+    with suppress(OSError), open_ordinary(path) as file:
+        return file.read(len(_MAGIC)) == _MAGIC
     return False
 
 
@@ -54,9 +61,11 @@ def holds_database(path: Path, is_ours: IsOurs) -> bool:
     return False
 
 
-def read_databases(context: SessionContext, read: Read) -> Found:
+def read_databases(
+    context: SessionContext, read: Read, among: Iterable[SessionFile] | None = None
+) -> Found:
     """Yield the records of all databases that changed; one that cannot be read is a problem."""
-    for file in context.files():
+    for file in context.files() if among is None else among:
         files = (file, *_log_of(file))
         if context.is_read(files):
             continue

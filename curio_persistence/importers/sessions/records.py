@@ -60,7 +60,7 @@ class Turn:
     """A run while it is being read: from a prompt to its end, or an agent that a turn started."""
 
     source: str
-    session_id: str
+    session_id: str | None
     run_id: str
     agent_id: str
     objective: str = ""

@@ -15,6 +15,11 @@ SOURCES = {
     "llm": "llm",
     "openai-agents": "openai_agents",
     "langgraph": "langgraph",
+    "langfuse": "langfuse",
+    "langsmith": "langsmith",
+    "phoenix": "phoenix",
+    "mlflow": "mlflow",
+    "atif": "atif",
 }
 """The packages that read the sources, by the names of the sources."""
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from curio_persistence.importers.common.merging import joined_objects
 from curio_persistence.importers.common.report import ReportBuilder
-from curio_persistence.importers.common.writer import ImportWriter, _Batch
+from curio_persistence.importers.common.writer import Imported, ImportWriter, _Batch
 from curio_persistence.importers.sessions.report import Tally
-from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
+from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Score
 from curio_persistence.pricing import Pricing
 from curio_persistence.redaction import Redaction
-from curio_persistence.tables import EVENTS, USAGE
+from curio_persistence.tables import EVENTS, SCORES, USAGE
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
@@ -42,11 +42,11 @@ class SessionWriter(ImportWriter):
     ) -> None:
         super().__init__(persistence, report, progress, completed)
         Pricing.of(redaction)  # A dry run tells costs as well.
-        self._encode = {table: redaction.encoder(table) for table in (EVENTS, USAGE)}
+        self._encode = {table: redaction.encoder(table) for table in (EVENTS, USAGE, SCORES)}
         self._metrics_only = metrics_only
         self.tally = Tally()
 
-    def _put(self, record: AgentRun | AgentRunEvent | AgentLLMUsage, batch: _Batch) -> None:
+    def _put(self, record: Imported, batch: _Batch) -> None:
         super()._put(without_content(record) if self._metrics_only else record, batch)
         if isinstance(record, AgentRun):
             self.tally.runs.add(record.run_id)
@@ -72,12 +72,10 @@ def completed(stored: AgentRun, found: AgentRun) -> AgentRun:
     )
 
 
-def without_content(
-    record: AgentRun | AgentRunEvent | AgentLLMUsage,
-) -> AgentRun | AgentRunEvent | AgentLLMUsage:
+def without_content(record: Imported) -> Imported:
     """Return a record without the words of people, models and tools: names and numbers remain."""
     without = _WITHOUT[type(record)]
-    changed: AgentRun | AgentRunEvent | AgentLLMUsage = without(record)
+    changed: Imported = without(record)
     return changed
 
 
@@ -101,8 +99,13 @@ def _usage(usage: AgentLLMUsage) -> AgentLLMUsage:
     return replace(usage, prompt="", response_content=None, input_params=None, error_message=None)
 
 
+def _score(score: Score) -> Score:
+    return replace(score, comment=None)
+
+
 _WITHOUT: dict[type, Callable[[Any], Any]] = {
     AgentRun: _run,
     AgentRunEvent: _event,
     AgentLLMUsage: _usage,
+    Score: _score,
 }

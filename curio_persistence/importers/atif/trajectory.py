@@ -1,0 +1,125 @@
+"""A trajectory as a run; those embedded in it are runs that it started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from curio_persistence.importers.atif.steps import StepReader
+from curio_persistence.importers.sessions.records import Found, SourceLocation, Turn, stable_id
+from curio_persistence.importers.traces.values import Values, text
+from curio_persistence.models import AgentRun, AgentRunStatus
+
+if TYPE_CHECKING:
+    from curio_persistence.importers.sessions.context import SessionContext
+    from curio_persistence.importers.sessions.files import SessionFile
+
+SOURCE, OURS = "atif", "curio"
+UNANSWERED = "The last prompt has no answer: the agent crashed, or was still going on."
+_KEPT = ("schema_version", "notes", "continued_trajectory_ref", "final_metrics")
+_DEEPEST = 20
+
+Object = Mapping[str, Any]
+
+
+def records(
+    context: SessionContext, row: Object, location: SourceLocation, file: SessionFile
+) -> Found:
+    """Yield the records of a trajectory in a file, by whose name it is known if it has no ids."""
+    if not isinstance(row.get("steps"), list):
+        context.problem(*location, "is no trajectory of ATIF: it has no steps")
+        return
+    fallback = file.path.stem if location.line is None else f"{file.path.stem}:{location.line}"
+    session_id = text(row.get("session_id")) or text(row.get("trajectory_id")) or fallback
+    place = Place(session_id, session_id, None, datetime.fromtimestamp(file.changed, UTC), 0)
+    yield from _records(context, row, location, place)
+
+
+class Place(NamedTuple):
+    """Where a trajectory stands: in which session, and below which run."""
+
+    session_id: str
+    fallback: str
+    """The id of a trajectory that has none."""
+    parent_run_id: str | None
+    at: datetime
+    """The time of what has none."""
+    depth: int
+
+
+def _records(context: SessionContext, row: Object, location: SourceLocation, place: Place) -> Found:
+    trajectory_id = text(row.get("trajectory_id")) or place.fallback
+    turn = _turn(row, trajectory_id, location, place)
+    reader = StepReader(context, turn, trajectory_id, row, location, place.at)
+    found = [*reader.records()]  # These tell when it began.
+    if turn.started_at is None:
+        turn.saw(place.at)
+    if not context.wants(None, turn.started_at):
+        return
+    yield from found
+    _end(turn, row, reader)
+    yield _run(turn, row, context, location), location
+    at = turn.started_at or place.at
+    for number, each in _embedded(row, context, location, place.depth):
+        below = Place(
+            place.session_id, f"{trajectory_id}.{number}", turn.run_id, at, place.depth + 1
+        )
+        yield from _records(context, each, location, below)
+
+
+def _turn(row: Object, trajectory_id: str, location: SourceLocation, place: Place) -> Turn:
+    agent = _object(row.get("agent"))
+    told = {"version": text(agent.get("version")), **{name: row.get(name) for name in _KEPT}}
+    more = {"agent": _object(agent.get("extra")), "tool_definitions": agent.get("tool_definitions")}
+    extra = {name: each for name, each in _object(row.get("extra")).items() if name != OURS}
+    metadata = {**told, **more, "extra": extra}
+    return Turn(
+        SOURCE,
+        place.session_id,
+        stable_id(SOURCE, place.session_id, trajectory_id),
+        text(agent.get("name")) or SOURCE,
+        parent_run_id=place.parent_run_id,
+        location=location,
+        metadata={name: value for name, value in metadata.items() if value not in (None, {}, [])},
+    )
+
+
+def _end(turn: Turn, row: Object, reader: StepReader) -> None:
+    """Fill in how the trajectory ended: without a sum at its end it may have been cut off."""
+    turn.objective, turn.final = reader.asked or "", reader.answered
+    if reader.is_unanswered and not row.get("final_metrics"):
+        turn.status, turn.error = AgentRunStatus.ERROR.value, UNANSWERED
+
+
+def _run(turn: Turn, row: Object, context: SessionContext, location: SourceLocation) -> AgentRun:
+    """Return the run, with what our own export told that ATIF has no field for."""
+    run, ours = turn.to_run(), _object(_object(row.get("extra")).get(OURS))
+    tags, values = ours.get("tags"), Values(context, location)
+    return replace(
+        run,
+        status=text(ours.get("status")) or run.status,
+        error_message=text(ours.get("error_message")) or run.error_message,
+        started_at=values.utc(ours.get("started_at")) or run.started_at,
+        finished_at=values.utc(ours.get("finished_at")) or run.finished_at,
+        tags=[each for each in tags if isinstance(each, str)] if isinstance(tags, list) else None,
+        user_id=text(ours.get("user_id")),
+    )
+
+
+def _embedded(
+    row: Object, context: SessionContext, location: SourceLocation, depth: int
+) -> Iterator[tuple[int, Object]]:
+    found = row.get("subagent_trajectories")
+    for number, each in enumerate(found if isinstance(found, list) else (), start=1):
+        if not isinstance(each, dict) or not isinstance(each.get("steps"), list):
+            context.problem(*location, "has an embedded trajectory without steps")
+        elif depth >= _DEEPEST:
+            context.problem(*location, f"has more than {_DEEPEST} trajectories within each other")
+        else:
+            yield number, each
+
+
+def _object(value: Any) -> Object:
+    return value if isinstance(value, dict) else {}

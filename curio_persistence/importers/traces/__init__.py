@@ -1,0 +1,1 @@
+"""What the exports of observability tools have in common: steps of traces, and their records."""

@@ -1,0 +1,110 @@
+"""Read the objects of a JSON array one by one: an export may be larger than the memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.importers.common.limits import MAX_BYTES, MAX_DEPTH, is_deeper
+from curio_persistence.importers.common.report import ReportBuilder
+from curio_persistence.importers.common.writer import SourceLocation
+
+_PIECE = 1 << 18
+_BETWEEN = re.compile(r"[\s,]*")
+_decode = json.JSONDecoder().raw_decode
+
+
+def read_array(
+    path: Path, name: str, report: ReportBuilder
+) -> Iterator[tuple[dict[str, Any], SourceLocation]]:
+    """Yield the objects of the array that a file holds, each with the line where it begins.
+
+    What is no object is a problem of its own; behind what is not JSON nothing can be found.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as text:
+            for line, value in _Items(text, report):
+                if isinstance(value, dict):
+                    yield value, SourceLocation(name, line)
+                else:
+                    report.problem(name, line, f"is a JSON {type(value).__name__}, not an object")
+    except OSError as error:
+        report.problem(name, None, f"cannot be read: {error.strerror}")
+    except InvalidValueError as error:
+        report.problem(name, None, error)
+
+
+class _Items:
+    """The items of an array, with their lines."""
+
+    def __init__(self, text: TextIO, report: ReportBuilder) -> None:
+        self._text = text
+        self._report = report
+        self._held = ""
+        self._at = 0
+        self._line = 1
+        self._is_whole = False
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        self._read_more()
+        self._skip(re.compile(r"\s*\["))
+        while self._is_within():
+            value, line = self._next(), self._line
+            yield line, value
+            self._line += self._passed
+
+    def _is_within(self) -> bool:
+        """Return whether another item follows; step over what is between two."""
+        self._skip(_BETWEEN)
+        while self._at == len(self._held):
+            if self._is_whole:
+                raise InvalidValueError(
+                    f"ends at line {self._line} within its array: it was cut off"
+                )
+            self._read_more()
+            self._skip(_BETWEEN)
+        return self._held[self._at] != "]"
+
+    def _skip(self, pattern: re.Pattern[str]) -> None:
+        if (found := pattern.match(self._held, self._at)) is not None:
+            self._line += found[0].count("\n")
+            self._at = found.end()
+
+    def _next(self) -> Any:
+        while True:
+            try:
+                value, end = _decode(self._held, self._at)
+            except RecursionError as error:
+                raise InvalidValueError(f"is nested too deep at line {self._line}") from error
+            except ValueError as error:
+                self._expect_more(error)
+            else:
+                break
+        if is_deeper(value, MAX_DEPTH):
+            raise InvalidValueError(
+                f"is nested deeper than {MAX_DEPTH} levels at line {self._line}"
+            )
+        self._passed = self._held.count("\n", self._at, end)
+        self._at = end
+        return value
+
+    def _expect_more(self, error: ValueError) -> None:
+        if self._is_whole:
+            raise InvalidValueError(f"is not JSON from line {self._line} on: {error}") from error
+        if len(self._held) - self._at > MAX_BYTES:
+            raise InvalidValueError(
+                f"is not JSON from line {self._line} on, or has over {MAX_BYTES >> 20} MiB there"
+            ) from error
+        self._read_more()
+
+    def _read_more(self) -> None:
+        """Read as much again as is held, so that a long item is not parsed too often."""
+        held = self._held[self._at :]
+        more = self._text.read(max(_PIECE, len(held)))
+        self._report.bytes_read += len(more)
+        self._is_whole = not more
+        self._held, self._at = held + more, 0

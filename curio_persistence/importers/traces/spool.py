@@ -1,0 +1,41 @@
+"""Bring rows of a file together by trace, in whatever order they come, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from curio_persistence.importers.common.writer import SourceLocation
+
+Row = dict[str, Any]
+Placed = tuple[Row, SourceLocation]
+_TABLE = "CREATE TABLE rows (trace TEXT, file TEXT, line INTEGER, row TEXT)"
+_INDEX = "CREATE INDEX by_trace ON rows (trace)"
+_PUT = "INSERT INTO rows VALUES (?, ?, ?, ?)"
+_GET = "SELECT trace, file, line, row FROM rows ORDER BY trace, rowid"
+
+
+def by_trace(rows: Iterable[tuple[str, Row, SourceLocation]]) -> Iterator[tuple[str, list[Placed]]]:
+    """Yield each trace with its rows in the order they came.
+
+    They wait in a temporary database, which SQLite keeps in memory until it is large, then in a
+    file without a name.
+    """
+    with closing(sqlite3.connect("", isolation_level=None)) as spool:
+        spool.execute("PRAGMA journal_mode = OFF").close()
+        spool.execute(_TABLE)
+        spool.execute("BEGIN")
+        spool.executemany(_PUT, ((trace, *location, _dump(row)) for trace, row, location in rows))
+        spool.execute(_INDEX)
+        for trace, stored in groupby(spool.execute(_GET), itemgetter(0)):
+            yield trace, [(json.loads(row), SourceLocation(*at)) for _, *at, row in stored]
+
+
+def _dump(row: Row) -> str:
+    """Return a row as text that SQLite takes: lone surrogates stay JSON escapes."""
+    return json.dumps(row, default=str)

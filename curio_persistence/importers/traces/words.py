@@ -1,0 +1,61 @@
+"""What people read of the values that exports have for inputs and outputs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from curio_persistence.store.json_text import json_text
+
+_USER = frozenset({"user", "human"})
+_ASSISTANT = frozenset({"assistant", "ai", "model"})
+_JSON = frozenset('[{"')
+
+
+def parsed(value: Any) -> Any:
+    """Return a value that may be JSON in text; other text stays."""
+    if isinstance(value, str) and value[:1] in _JSON:
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def text_of(value: Any) -> str | None:
+    """Return text as it is, and other values as JSON; None for nothing."""
+    if value is None or value == "":
+        return None
+    return value if isinstance(value, str) else json_text(value)
+
+
+def asked_in(value: Any) -> str | None:
+    """Return what was asked: of messages the last one of a user, of others all of it."""
+    return _last(parsed(value), _USER)
+
+
+def answered_in(value: Any) -> str | None:
+    """Return what was answered: of messages the last one of a model, of others all of it."""
+    return _last(parsed(value), _ASSISTANT)
+
+
+def _last(value: Any, roles: frozenset[str]) -> str | None:
+    messages = value.get("messages") if isinstance(value, dict) else value
+    if isinstance(messages, dict):
+        messages = [messages]
+    if isinstance(value, dict) and "role" in value:
+        messages = [value]
+    if isinstance(messages, list):
+        for message in reversed(messages):
+            if isinstance(message, dict) and message.get("role") in roles:
+                return text_of(_content(message)) or text_of(message)
+    return text_of(value)
+
+
+def _content(message: dict[str, Any]) -> Any:
+    """Return the text of a message; of several parts their texts."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return content
+    texts = [part.get("text") for part in content if isinstance(part, dict)]
+    return "\n".join(text for text in texts if isinstance(text, str))
