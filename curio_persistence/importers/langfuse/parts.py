@@ -16,8 +16,8 @@ _LISTS = ("data", "traces")
 def kind_of(row: Row) -> str | None:
     """Return what a row is; None if it is nothing of Langfuse's."""
     names = row.keys()
-    if "traceId" in names and {"type", "startTime"} <= names:
-        return OBSERVATION
+    if {"traceId", "startTime"} <= names and str(row.get("type")).isupper():
+        return OBSERVATION  # OpenTelemetry's files have types in small letters.
     if "traceId" in names and "name" in names and names & {"value", "stringValue"}:
         return SCORE
     return TRACE if {"id", "timestamp", "name"} <= names and names & _OF_TRACE else None

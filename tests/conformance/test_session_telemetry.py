@@ -1,0 +1,56 @@
+"""What coding agents send over OTLP reads like the sessions that they leave behind."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from curio_persistence import Persistence
+from curio_persistence.interop.otel.decoding import decode_logs, decode_metrics, decode_traces
+from curio_persistence.interop.otel.receiving import Receiver
+from tests.support.otlp_corpus import JSON
+from tests.support.session_samples import EXPECTED, FOLDER, reading
+
+OTLP = FOLDER / "otlp"
+
+
+def test_logs_of_claude_code_read_as_expected(persistence: Persistence) -> None:
+    receiver = Receiver(persistence)
+    # Metrics and traces tell the same again.
+    receiver.metrics(decode_metrics((OTLP / "claude-code-metrics.json").read_bytes(), JSON).points)
+    receiver.logs(decode_logs((OTLP / "claude-code-logs.json").read_bytes(), JSON).logs)
+    receiver.spans(decode_traces((OTLP / "claude-code-traces.json").read_bytes(), JSON).spans)
+    check(persistence, "claude-code")
+    key = EXPECTED["otlp/claude-code-logs.json"]["runs"][0]["key"]
+    run = persistence.get_agent_run(f"claude-code/{key}")
+    assert run is not None
+    assert (run.session_id, run.status) == (key.partition("/")[0], "completed")
+    [unknown] = persistence.get_agent_run_events(run.run_id, "claude_code.some_future_event")
+    assert unknown.get_data_dict()["x"] == 1, "what is unknown is kept"
+
+
+def test_logs_of_codex_read_as_expected(persistence: Persistence) -> None:
+    Receiver(persistence).logs(decode_logs((OTLP / "codex-logs.json").read_bytes(), JSON).logs)
+    check(persistence, "codex")
+    assert [run.status for run in persistence.iter_agent_runs()] == ["completed"]
+
+
+def check(persistence: Persistence, source: str) -> None:
+    expected = EXPECTED[f"otlp/{source}-logs.json"]
+    found = reading(persistence, source)
+    assert found["sessions"] == expected["sessions"]
+    assert found["tools"] == expected["tools"]
+    assert without_costs(found["totals"]) == without_costs(expected["totals"])
+    assert found["by_model"].keys() == expected["by_model"].keys()
+    for model, totals in found["by_model"].items():
+        assert without_costs(totals) == without_costs(expected["by_model"][model])
+        assert totals["list_price"] == Decimal(expected["by_model"][model]["list_price"])
+    usage = persistence.iter_llm_usage()
+    told = [call.get_usage_metrics_dict().get("reported_cost") for call in usage]
+    sums = sum(map(Decimal, filter(None, told)), Decimal())
+    assert sums == Decimal(expected["totals"]["cost_told"] or 0)
+
+
+def without_costs(totals: dict[str, Any]) -> dict[str, Any]:
+    costs = ("cost_told", "list_price")
+    return {name: number for name, number in totals.items() if name not in costs}
