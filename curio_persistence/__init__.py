@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from curio_persistence.export.copying import CopyReport, copy_records
+    from curio_persistence.export.dialogues import DialogueReport, export_atif, export_chat
     from curio_persistence.export.records import ExportReport, export_records
     from curio_persistence.importers.agdd import import_agdd
     from curio_persistence.importers.agentlens import import_agentlens
@@ -161,6 +162,7 @@ __all__ = [
     "CurioImportReport",
     "DamagedRow",
     "DatabaseConfig",
+    "DialogueReport",
     "EventType",
     "ExpireReport",
     "ExportReport",
@@ -239,6 +241,8 @@ __all__ = [
     "create_app",
     "current_run",
     "erase_runs",
+    "export_atif",
+    "export_chat",
     "export_otlp",
     "export_records",
     "find_sessions",
@@ -297,6 +301,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
             "UnavailableError UnsupportedError"
         ),
         "export.copying": "CopyReport copy_records",
+        "export.dialogues": "DialogueReport export_atif export_chat",
         "export.records": "ExportReport export_records",
         "importers.agdd": "import_agdd",
         "importers.agentlens": "import_agentlens",

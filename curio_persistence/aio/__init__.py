@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from curio_persistence import persistence as blocking
 from curio_persistence.aio.connecting import ConnectContext
+from curio_persistence.aio.dialogues import export_atif, export_chat
 from curio_persistence.aio.live import AsyncLiveStream
 from curio_persistence.aio.persistence import (
     THREADS,
@@ -55,6 +56,8 @@ __all__ = [
     "copy_records",
     "current_run",
     "erase_runs",
+    "export_atif",
+    "export_chat",
     "export_otlp",
     "export_records",
     "follow_otlp",

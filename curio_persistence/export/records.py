@@ -97,7 +97,7 @@ def export_records(
     If the persistence may be written to, its audit log gets a line first.
     """
     transfers = checked_persistence(persistence)._transfers
-    chosen, target = _chosen(tables), _target(path)
+    chosen, target = _chosen(tables), checked_target(path)
     if with_proof:
         check_whole_chains(chosen, format, filters)
         format = "jsonl"
@@ -275,7 +275,7 @@ def _chosen(tables: Collection[str]) -> dict[str, Table[Any]]:
     return {name: table for name, table in KINDS.items() if name in names}
 
 
-def _target(path: Any) -> Path | BinaryIO:
+def checked_target(path: Any) -> Path | BinaryIO:
     """Return the path to write to, or the file that is open."""
     if isinstance(path, TextIOBase):
         raise InvalidValueError("path is a file of text: open it as binary.", field="path")

@@ -44,7 +44,7 @@ class Redaction:
         self.capture_content = capture_content
         self.completed_by: dict[str, Completes] = {}
         """By table, what completes each new row before its words are cleaned."""
-        self._redactor = _checked(redactor)
+        self._redactor = redactor_of(redactor)
         self._failures = 0
         self._lock = RLock()  # A finalizer may write while its thread holds it.
 
@@ -123,7 +123,7 @@ def _completed(encode: Callable[[Any], Row], fill: Callable[[Row], None]) -> Cal
     return encode_completed
 
 
-def _checked(redactor: Redactor | str | Collection[str] | None) -> Redactor | None:
+def redactor_of(redactor: Redactor | str | Collection[str] | None) -> Redactor | None:
     """The redactor that is meant; its patterns are imported only where they are named."""
     if redactor is None or (callable(redactor) and not isinstance(redactor, str)):
         return redactor

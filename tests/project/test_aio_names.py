@@ -69,6 +69,8 @@ PAIRS = {
 
 FUNCTIONS = [
     "copy_records",
+    "export_atif",
+    "export_chat",
     "export_otlp",
     "export_records",
     "follow_otlp",

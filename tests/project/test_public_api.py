@@ -24,6 +24,8 @@ from curio_persistence import (
     connect,
     copy_records,
     errors,
+    export_atif,
+    export_chat,
     export_otlp,
     export_records,
     follow_otlp,
@@ -71,6 +73,7 @@ NAMES = [
     "CurioImportReport",
     "DamagedRow",
     "DatabaseConfig",
+    "DialogueReport",
     "EventType",
     "ExpireReport",
     "ExportReport",
@@ -149,6 +152,8 @@ NAMES = [
     "create_app",
     "current_run",
     "erase_runs",
+    "export_atif",
+    "export_chat",
     "export_otlp",
     "export_records",
     "find_sessions",
@@ -212,6 +217,12 @@ OTHERS = {
     "'events', 'usage', 'scores', 'approvals', 'snapshots', 'spans', 'sources'), "
     "overwrite: bool = False, snapshot: bool = True, with_proof: bool = False, "
     "progress: Progress | None = None, **filters: Any) -> ExportReport",
+    export_atif: "(persistence: Persistence, path: Path_ | BinaryIO, *, where: Where = (), "
+    "redact: Redact = None, overwrite: bool = False, progress: Progress | None = None, "
+    "**filters: Any) -> DialogueReport",
+    export_chat: "(persistence: Persistence, path: Path_ | BinaryIO, *, format: str = 'openai', "
+    "where: Where = (), redact: Redact = 'keys,api-keys', overwrite: bool = False, "
+    "progress: Progress | None = None, **filters: Any) -> DialogueReport",
     export_otlp: "(persistence: Persistence, url: str, *, name: str | None = None, "
     "run_id: str | None = None, running: bool = False, dry_run: bool = False, "
     "progress: Progress | None = None, **options: Unpack[OtlpOptions]) -> OtlpReport",

@@ -9,6 +9,11 @@ for each. A file gets its name when it is complete. With --with-proof it is a fo
 `export otlp URL` sends the traces that have ended to a receiver of OpenTelemetry, such as Phoenix,
 MLflow, or `curio-persistence serve`: those of all runs, or of those that --agent, --run, --session,
 --user, --status, --since and --until select. What it sent is printed as JSON.
+
+`export atif` writes what was said in runs as trajectories of ATIF, with child runs embedded: a
+.json file of one run, a .jsonl file, or a folder. `export chat` writes examples for fine-tuning,
+one on each line: whole dialogues of runs that completed, in which secrets are replaced. --where
+selects by scores; runs that are left out are counted with the reason.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from curio_persistence.cli import export_otlp
+from curio_persistence.cli import export_dialogues, export_otlp
 from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.options import (
     add_archive_option,
@@ -42,6 +47,8 @@ EXAMPLES = """\
   curio-persistence export --output everything.jsonl --archive old-runs
   curio-persistence export --output evidence --with-proof
   curio-persistence export --run-id run-42 --output - | gzip > run-42.jsonl.gz
+  curio-persistence export atif --since 30d --output trajectories
+  curio-persistence export chat --where 'score.quality >= 0.8' --output examples.jsonl
   curio-persistence export otlp http://127.0.0.1:6006 --agent planner --dry-run
 """
 
@@ -52,9 +59,13 @@ _OF_FILES = ("output", "format", "table", "force", "with_proof", "no_snapshot")
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "form", metavar="otlp", nargs="?", choices=("otlp",), help="send traces, write no file"
+        "form",
+        metavar="otlp|atif|chat",
+        nargs="?",
+        choices=("otlp", *export_dialogues.FORMS),
+        help="send traces, or write trajectories or examples for fine-tuning",
     )
-    parser.add_argument("receiver", metavar="URL", nargs="?", help="where to send them")
+    parser.add_argument("receiver", metavar="URL", nargs="?", help="where to send traces")
     parser.add_argument(
         "--output",
         "-o",
@@ -63,8 +74,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=_FORMATS,
-        help="by default what the ending of PATH says; jsonl on stdout",
+        choices=(*_FORMATS, *export_dialogues.CHATS),
+        help="by default what the ending of PATH says; jsonl on stdout; of chat openai or sharegpt",
     )
     parser.add_argument(
         "--table",
@@ -85,6 +96,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="read page by page, not as of one moment: a long export then holds back no log",
     )
     add_archive_option(parser)
+    export_dialogues.add_options(parser.add_argument_group("export atif, export chat"))
     export_otlp.add_options(parser.add_argument_group("export otlp URL"))
     group = parser.add_argument_group("which records; what not all kinds have needs a --table")
     add_filters(group, "records", "agent_id", "run_id", "session_id", "user_id")
@@ -100,9 +112,14 @@ def run(options: Namespace, output: Output) -> int:
     if options.form == "otlp":
         _check_otlp(options)
         return export_otlp.run(options, output)
+    if options.form is not None:
+        return export_dialogues.run(options)
     if options.output is None:
         raise ConfigurationError("Say where the records go: --output PATH, or export otlp URL.")
     export_otlp.refuse_options(options)
+    export_dialogues.refuse_options(options)
+    if options.format in export_dialogues.CHATS:
+        raise ConfigurationError(f"--format {options.format} is for examples: export chat")
     return _write_file(options)
 
 
@@ -111,7 +128,7 @@ def _check_otlp(options: Namespace) -> None:
     if options.receiver is None:
         raise ConfigurationError("Say where the traces go: export otlp http://127.0.0.1:6006")
     others = {name for name in filters(options) if name not in export_otlp.FILTERS}
-    for name in (*_OF_FILES, *sorted(others)):
+    for name in (*_OF_FILES, *export_dialogues.OPTIONS, *sorted(others)):
         if getattr(options, name):
             raise ConfigurationError(f"export otlp does not take --{name.replace('_', '-')}.")
 
