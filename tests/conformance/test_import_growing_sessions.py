@@ -36,7 +36,7 @@ def test_a_session_can_be_imported_at_every_step(
     for each in tmp_path.rglob("*"):
         if each.is_file():
             leave_still(each)
-    import_sessions(path, persistence, source=source, exclude=["another"])
+    import_sessions(path, persistence, source=source, verify=True)
     with InMemoryPersistence() as once:
         import_sessions(path, once, source=source)
         assert _without_order(reading(persistence, source)) == _without_order(reading(once, source))

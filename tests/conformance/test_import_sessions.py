@@ -56,8 +56,8 @@ def test_importing_a_sample_again_changes_nothing(
     unchanged = import_sessions(paths, persistence, source=sample.source)
     assert (unchanged.runs, unchanged.events, unchanged.usage) == (0, 0, 0)
     assert unchanged.sources[0].calls == 0, "unchanged files are not read"
-    leave_still(tmp_path, hours=3)  # Another time: read again.
-    again = import_sessions(paths, persistence, source=sample.source)
+    leave_still(tmp_path, hours=3)  # Another time: read again. Of sessions in databases, verified.
+    again = import_sessions(paths, persistence, source=sample.source, verify=True)
     assert (again.runs, again.events, again.usage) == (0, 0, 0)
     assert again.sources[0].calls == EXPECTED[sample.name]["totals"]["calls"]
     assert _everything(persistence) == before

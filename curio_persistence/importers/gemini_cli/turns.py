@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from curio_persistence.importers.common.report import ReportBuilder
@@ -172,9 +173,16 @@ def _project(header: dict[str, Any], files: Sequence[SessionFile]) -> str | None
         return directories[0]
     for folder in files[0].path.parents if files else ():
         if folder.name == "chats":
-            with suppress(OSError, UnicodeDecodeError):
-                note = (folder.parent / _ROOT_NOTE).open(encoding="utf-8")
-                with note:
-                    return note.read(_LONGEST_PATH).strip() or folder.parent.name
-            return folder.parent.name
+            is_inside = "chats" in Path(files[0].name).parts
+            return (_note(folder.parent) if is_inside else None) or folder.parent.name
+    return None
+
+
+def _note(folder: Path) -> str | None:
+    """Return the project's folder from the file in which newer versions keep it."""
+    path = folder / _ROOT_NOTE
+    with suppress(OSError, UnicodeDecodeError):
+        if path.is_file() and not path.is_symlink():
+            with path.open(encoding="utf-8") as note:
+                return note.read(_LONGEST_PATH).strip() or None
     return None

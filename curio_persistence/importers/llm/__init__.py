@@ -50,7 +50,7 @@ def _find(root: Path, report: ReportBuilder) -> Iterator[Path]:
 
 def read(paths: Sequence[Path], context: SessionContext) -> Found:
     """Yield the turns of all conversations."""
-    return read_databases(context, _read)
+    return read_databases(context, _is_log, _read)
 
 
 def _read(

@@ -37,7 +37,7 @@ def _read(paths: Sequence[Path], context: SessionContext) -> Found:
             yield from read_folder(file, context)
             context.has_read([file])
     others = [file for file in files if file not in folders]
-    yield from read_mixed(context, others, read_database, split, records)
+    yield from read_mixed(context, others, is_mlflow, read_database, split, records)
 
 
 SOURCE = SessionSource(

@@ -46,7 +46,7 @@ def _find(root: Path, report: ReportBuilder) -> Iterator[Path]:
 
 def read(paths: Sequence[Path], context: SessionContext) -> Found:
     """Yield the turns of all sessions."""
-    return read_databases(context, _read)
+    return read_databases(context, _is_ours, _read)
 
 
 def _read(

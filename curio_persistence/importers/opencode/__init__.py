@@ -19,6 +19,8 @@ from curio_persistence.importers.sessions.files import walk
 from curio_persistence.importers.sessions.records import Found, SessionSource
 
 _HEAD = 4_096
+_DEPTH = 3
+"""Below `storage`, a session is in `session/<project>/`."""
 _TABLES = ("session", "message", "part")
 
 
@@ -84,20 +86,22 @@ def read(paths: Sequence[Path], context: SessionContext) -> Found:
 def _shelves(context: SessionContext, opened: ExitStack) -> Iterator[Shelf]:
     """Yield what has sessions: databases first, for they have the newer state of a message."""
     files = list(context.files())
-    databases = [file for file in files if file.path.suffix != ".json"]
-    for file in databases:
+    for file in (each for each in files if each.path.suffix != ".json"):
         try:
             database = opened.enter_context(open_database(file.path, context.report))
             if _is_ours(database):
                 yield Rows(database, file, context)
             else:
-                context.problem(file.name, None, "is no database of OpenCode")
+                context.problem(file.name, None, "lacks the tables of opencode")
         except (PersistenceError, OSError) as error:
             context.problem(file.name, None, error)
     for file in files:
-        if file.path.suffix == ".json":
-            stored = file.path.parent.parent.name == "session"
-            yield Storage(file, context) if stored else Export(file, context)
+        if _is_export(file.path):
+            yield Export(file, context)
+        elif len(Path(file.name).parts) >= _DEPTH:
+            yield Storage(file, context)
+        elif file.path.suffix == ".json":
+            context.problem(file.name, None, "has its messages elsewhere: name the folder storage")
 
 
 SOURCE = SessionSource("opencode", places, recognize, _find, read)

@@ -23,7 +23,7 @@ def _holds_spans(path: Path) -> bool:
 
 
 def _read(paths: Sequence[Path], context: SessionContext) -> Found:
-    return read_mixed(context, [*context.files()], read_database, split, records)
+    return read_mixed(context, [*context.files()], is_phoenix, read_database, split, records)
 
 
 SOURCE = SessionSource(

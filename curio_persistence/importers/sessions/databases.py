@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curio_persistence.errors import PersistenceError
+from curio_persistence.errors import InvalidValueError, PersistenceError
 from curio_persistence.importers.common.json_lines import open_ordinary
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.common.sqlite_tables import Database, open_database
@@ -62,7 +62,10 @@ def holds_database(path: Path, is_ours: IsOurs) -> bool:
 
 
 def read_databases(
-    context: SessionContext, read: Read, among: Iterable[SessionFile] | None = None
+    context: SessionContext,
+    is_ours: IsOurs,
+    read: Read,
+    among: Iterable[SessionFile] | None = None,
 ) -> Found:
     """Yield the records of all databases that changed; one that cannot be read is a problem."""
     for file in context.files() if among is None else among:
@@ -71,6 +74,8 @@ def read_databases(
             continue
         try:
             with open_database(file.path, context.report) as database:
+                if not is_ours(database):
+                    raise InvalidValueError(f"lacks the tables of {context.source.name}")
                 settled = yield from read(database, file, context)
         except (PersistenceError, OSError) as error:
             context.problem(file.name, None, error)

@@ -134,7 +134,7 @@ class FileStates:
             return False
         if state.again is not None and now >= state.again:
             return False
-        return not self._verify or state.digest == _digest(file)
+        return not self._verify or state.digest == _digest(file) != ""
 
     def _states(self) -> dict[str, _State]:
         if self._known is None:
@@ -160,7 +160,10 @@ def _state_of(file: SessionFile, *, settled: bool, now: float) -> _State:
 
 
 def _digest(file: SessionFile) -> str:
-    """Return the hash of the part of a file that was read; empty where it cannot be read now."""
+    """Return the hash of the part of a file that was read; empty where it cannot be read now.
+
+    It is empty as well for a session in a database, which is no file.
+    """
     from hashlib import sha256
 
     digest, left = sha256(), file.size

@@ -159,7 +159,7 @@ class ToolCall:
         data = {
             "tool_name": tool,
             "server": server,
-            "arguments": self.arguments,
+            "args": self.arguments,
             "result": self.result,
             "latency_ms": self.latency_ms,
             "error": self.error,

@@ -88,13 +88,14 @@ def _is_wanted(is_ours: IsOurs, holds: Holds, path: Path) -> bool:
 def read_mixed(
     context: SessionContext,
     files: Sequence[SessionFile],
+    holds: Callable[[Database], bool],
     read: Read,
     split: Split,
     records: Records,
 ) -> Found:
     """Yield the records of databases and of files of rows."""
     databases = [file for file in files if begins_as_database(file.path)]
-    yield from read_databases(context, read, databases)
+    yield from read_databases(context, holds, read, databases)
     yield from read_traces(context, [f for f in files if f not in databases], split, records)
 
 
