@@ -6,6 +6,7 @@ import io
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,19 @@ def postgres_schema(dsn: str, schema: str, content: Iterable[Content]) -> None:
             for table, columns, chunks in content:
                 for chunk in chunks:
                     _copy(cursor, table, columns, chunk)
+        for table in _TABLES:
+            cursor.execute(f"VACUUM (ANALYZE) {table}")
+
+
+def timed_schema(dsn: str, schema: str, content: Iterable[Content], since: datetime) -> None:
+    """Return a new schema with these rows in partitions by month, from this time on."""
+    with PostgresPersistence(dsn=dsn, schema=schema, layout="timed") as persistence:
+        persistence._store.prepare_times(since)
+    with _connected(dsn) as cursor:
+        cursor.execute(f"SET search_path = {schema}")
+        for table, columns, chunks in content:
+            for chunk in chunks:
+                _copy(cursor, table, columns, chunk)
         for table in _TABLES:
             cursor.execute(f"VACUUM (ANALYZE) {table}")
 

@@ -69,7 +69,7 @@ USAGE_COLUMNS = (
 METRIC = "answer_seconds"
 METRIC_COLUMNS = (*EVENT_COLUMNS[:7], "metric_name", "metric_value")
 
-_BEGIN = datetime(2025, 11, 20, 10, 30, tzinfo=UTC)
+BEGIN = datetime(2025, 11, 20, 10, 30, tzinfo=UTC)
 """Stored rows are older than those written during a measurement, as in practice."""
 
 _BETWEEN_EVENTS = timedelta(milliseconds=25)
@@ -228,7 +228,7 @@ def event_rows(runs: int, *, each: int, first: int = 0) -> Iterator[list[tuple[A
     """
     for begin in range(first, first + runs, 10):
         some = range(begin, min(begin + 10, first + runs))
-        clock = _clock(begin, _BEGIN + begin * each * _BETWEEN_EVENTS)
+        clock = _clock(begin, BEGIN + begin * each * _BETWEEN_EVENTS)
         events = EventStream(some, now=clock, seed=begin).take(len(some) * each)
         yield [
             (e.agent_id, e.run_id, e.agent_name, at, e.event_type, e.data, at, *lifted(e))
@@ -286,7 +286,7 @@ def run_rows(runs: int, *, first: int = 0) -> list[tuple[Any, ...]]:
     random = Random(2 + first)
     rows = []
     for n in range(first, first + runs):
-        at = _iso(_BEGIN + timedelta(seconds=n))
+        at = _iso(BEGIN + timedelta(seconds=n))
         rows.append(
             (
                 agent_of(n),
@@ -317,7 +317,7 @@ class Year:
         self._between = timedelta(days=365) / runs
 
     def _begin(self, run: int) -> datetime:
-        return _BEGIN + run * self._between
+        return BEGIN + run * self._between
 
     def runs(self) -> Iterator[list[tuple[Any, ...]]]:
         for number, row in enumerate(run_rows(self._runs)):
@@ -382,7 +382,7 @@ def _usage_row(
     answer: str,
     params: str,
 ) -> tuple[Any, ...]:
-    at = _iso(_BEGIN + n * _BETWEEN_CALLS)
+    at = _iso(BEGIN + n * _BETWEEN_CALLS)
     failed = random.random() < 0.02
     asked = random.randrange(50, 8_000)
     answered = None if failed else random.randrange(20, 2_000)
@@ -413,7 +413,7 @@ def metric_rows(count: int, runs: int) -> Iterator[list[tuple[Any, ...]]]:
     between = timedelta(days=30) / count
     for first in range(0, count, _CHUNK):
         yield [
-            _metric_row(random.randrange(runs), _BEGIN + n * between, random.lognormvariate(1, 1))
+            _metric_row(random.randrange(runs), BEGIN + n * between, random.lognormvariate(1, 1))
             for n in range(first, min(first + _CHUNK, count))
         ]
 

@@ -145,6 +145,15 @@ class Workspace:
     def postgres_year(self) -> str:
         return self._schema(self._stack, "year", self._year())
 
+    @contextmanager
+    def postgres_layouts(self) -> Iterator[tuple[str, str]]:
+        """Return two schemas with a year of events, plain and timed, to read and write."""
+        with ExitStack() as stack:
+            timed = f"curio_bench_{os.getpid()}_timed"
+            stack.callback(fill.drop_schema, self.dsn, timed)
+            fill.timed_schema(self.dsn, timed, self._year(), rows.BEGIN)
+            yield self._schema(stack, "plain", self._year()), timed
+
     @cached_property
     def postgres_everything(self) -> str:
         return self._schema(self._stack, "everything", self._everything())

@@ -38,6 +38,19 @@ class Upserted(NamedTuple):
     """False where a row with this key was stored before."""
 
 
+class Partition(NamedTuple):
+    """The rows of a table whose time is in a span; both ends are stored times."""
+
+    table: Table[Any]
+    begin: str
+    end: str
+
+    @property
+    def where(self) -> Where:
+        name = self.table.ages_by
+        return (Filter(name, ">=", self.begin), Filter(name, "<", self.end))
+
+
 class Store(ABC):
     """Rows in tables, stored by one backend.
 
@@ -252,6 +265,34 @@ class Store(ABC):
         Raises BusyError if the tables are in use all the time; rows are stored without it as well.
         A store does nothing if its tables have no partitions.
         """
+
+    def partitions(self, table: Table[Any], before: str) -> list[Partition]:
+        """Return the partitions of a table that end at a time or before it, the oldest first.
+
+        There are none where rows are only deleted one by one.
+        """
+        return []
+
+    def runs_of_partition(self, partition: Partition) -> set[StoredValue]:
+        """Return the runs that its rows name, and None if some name none."""
+        raise UnsupportedError(f"{self.location} has no partitions.")
+
+    def lock_partition(self, partition: Partition) -> None:
+        """Keep others from changing its rows until the transaction ends, which may take long.
+
+        Raises BusyError if others use it all the time.
+        """
+        raise UnsupportedError(f"{self.location} has no partitions.")
+
+    def empty_partition(self, partition: Partition) -> None:
+        """Delete all of its rows at once, as a last step of the transaction that has locked it.
+
+        Raises as `lock_partition` does, and AccessDeniedError without the right.
+        """
+        raise UnsupportedError(f"{self.location} has no partitions.")
+
+    def drop_empty_partitions(self, before: str) -> None:  # See below.  # noqa: B027
+        """Drop the oldest partitions that are empty and end at a time or before it, if any."""
 
     def count(self, table: Table[Any], where: Where = ()) -> int:
         """Return the number of rows that match."""

@@ -65,12 +65,16 @@ class PostgresDDL(PostgresStatements):
     def _lock_schema(self) -> None:
         # Without the lock, 132 of 160 raced CREATEs failed, IF NOT EXISTS or not. It is polled: a
         # statement that waits has a snapshot, and CREATE INDEX CONCURRENTLY waits for snapshots.
-        self._pinned().is_patient = True
-        self._control(self._mine.required(), _UNHURRIED)
+        self._unhurried()
         key = lock_key(self._schema_name)
         while self._read("SELECT pg_try_advisory_xact_lock(%s)", (key,)) != [(True,)]:
             time.sleep(0.02)
         self._control(self._mine.required(), f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+
+    def _unhurried(self) -> None:
+        """Let statements of this transaction take as long as they do."""
+        self._pinned().is_patient = True
+        self._control(self._mine.required(), _UNHURRIED)
 
     def _run_script(self, sql: str) -> None:
         if migrations.is_concurrent(sql):

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
+from itertools import takewhile
 from typing import Any, Literal, get_args
 
 from curio_persistence.backends.postgres.ddl import PostgresDDL
@@ -22,10 +24,11 @@ from curio_persistence.errors import (
     ConfigurationError,
     SchemaMismatchError,
 )
-from curio_persistence.store.base import Store
+from curio_persistence.store.base import Partition, Store
+from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.filters import Filter, Select
 from curio_persistence.store.query import Query
-from curio_persistence.store.table import Columns, Row, Table
+from curio_persistence.store.table import Columns, Row, StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 Layout = Literal["plain", "timed"]
@@ -123,11 +126,7 @@ class PostgresTimed(PostgresDDL):
     # --- partitions ---------------------------------------------------------------------------
 
     def prepare_times(self, since: datetime | None = None) -> None:
-        for _ in range(_TRIES - 1):
-            with suppress(BusyError):
-                return self._make_months(since)
-            time.sleep(_PAUSE)
-        return self._make_months(since)
+        _patiently(partial(self._make_months, since))
 
     def _make_months(self, since: datetime | None = None) -> None:
         """Make the partitions that are missing from a time, or the first there is, until soon."""
@@ -178,6 +177,73 @@ class PostgresTimed(PostgresDDL):
         else:
             how = f"CREATE TABLE {whole} PARTITION OF {parent}"
         self._write(f"{how} FOR VALUES FROM {bounds}", ())
+
+    def partitions(self, table: Table[Any], before: str) -> list[Partition]:
+        if table not in TIMED or not self.is_timed:
+            return []
+        found = [_partition(table, month) for month in self._months(table)]
+        return [each for each in found if each.end <= before]
+
+    def runs_of_partition(self, partition: Partition) -> set[StoredValue]:
+        with self._patient_connection() as connection:
+            sql = f"SELECT DISTINCT run_id FROM {self._part(partition)}"
+            return {run_id for (run_id,) in self._run(connection, sql, ())[0]}
+
+    def lock_partition(self, partition: Partition) -> None:
+        self._unhurried()
+        lock = f"LOCK TABLE {self._part(partition)} IN SHARE MODE"
+        _patiently(partial(self._run_soon, lock))
+
+    def empty_partition(self, partition: Partition) -> None:
+        registry, moment = REGISTRIES[partition.table.name], partition.table.ages_by
+        self._write(
+            f"DELETE FROM {self._qualified(registry)} WHERE {moment} >= %s AND {moment} < %s",
+            (partition.begin, partition.end),
+        )
+        _patiently(partial(self._run_soon, f"TRUNCATE {self._part(partition)}"))
+
+    def drop_empty_partitions(self, before: str) -> None:
+        now = encode_time(utc_now())
+        for table in TIMED:
+            if self._first_empty(table, min(before, now)):
+                _patiently(partial(self._drop_first, table, min(before, now)))
+
+    def _first_empty(self, table: Table[Any], before: str) -> list[Partition]:
+        """Return the first partitions that have no rows, and end by a time."""
+        parts = self.partitions(table, before)
+        return list(
+            takewhile(lambda part: not self.select_columns(table, ("id",), part.where, 1), parts)
+        )
+
+    def _drop_first(self, table: Table[Any], before: str) -> None:
+        with self._partitions_locked(table):
+            parts = self._first_empty(table, before)
+            early = self._qualified(f"{table.name}_{_EARLY}")
+            self._write(f"ALTER TABLE {self._table(table)} DETACH PARTITION {early}", ())
+            for part in parts:
+                self._write(f"DROP TABLE {self._part(part)}", ())
+            self._write(
+                f"ALTER TABLE {self._table(table)} ATTACH PARTITION {early} "
+                f"FOR VALUES FROM (MINVALUE) TO ('{self._first_begin(table)}')",
+                (),
+            )
+
+    def _first_begin(self, table: Table[Any]) -> str:
+        return _begin(self._months(table)[0])
+
+    def _part(self, partition: Partition) -> str:
+        moment = decode_time(partition.begin)
+        assert moment is not None, "a partition begins at a time"
+        return self._qualified(_name(partition.table, month_of(moment)))
+
+    def _run_soon(self, sql: str) -> None:
+        """Run a statement in this transaction that waits for its lock for a moment only."""
+        control = partial(self._control, self._mine.required())
+        control(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+        try:
+            self._write(sql, ())
+        finally:
+            control("SET LOCAL lock_timeout = DEFAULT")
 
     @contextmanager
     def _partitions_locked(self, table: Table[Any]) -> Iterator[None]:
@@ -269,6 +335,15 @@ class PostgresTimed(PostgresDDL):
             super()._drop_index(connection, name)
 
 
+def _patiently(change: Callable[[], None]) -> None:
+    """Change partitions, or raise BusyError if others use them each time that it is tried."""
+    for _ in range(_TRIES - 1):
+        with suppress(BusyError):
+            return change()
+        time.sleep(_PAUSE)
+    return change()
+
+
 def month_of(moment: datetime) -> int:
     """Return the number of a month in UTC, counted from year 0."""
     moment = moment.astimezone(UTC)
@@ -277,6 +352,14 @@ def month_of(moment: datetime) -> int:
 
 def _begin(month: int) -> str:
     return f"{month // 12:04}-{month % 12 + 1:02}-01 00:00:00+00"
+
+
+def _partition(table: Table[Any], month: int) -> Partition:
+    begin, end = (
+        encode_time(datetime(each // 12, each % 12 + 1, 1, tzinfo=UTC))
+        for each in (month, month + 1)
+    )
+    return Partition(table, begin, end)
 
 
 def _name(table: Table[Any], month: int) -> str:

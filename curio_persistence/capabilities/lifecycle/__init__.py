@@ -22,6 +22,7 @@ from curio_persistence.capabilities.lifecycle.expiring import (
     Steps,
     runs_of_sessions,
 )
+from curio_persistence.capabilities.lifecycle.months import Months
 from curio_persistence.capabilities.lifecycle.policies import RetentionPolicy
 from curio_persistence.capabilities.lifecycle.report import ExpireReport
 from curio_persistence.capabilities.lifecycle.rounds import (
@@ -38,6 +39,7 @@ from curio_persistence.capabilities.search.indexing import Indexing
 from curio_persistence.capabilities.windows import checked_length
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
+    AccessDeniedError,
     BusyError,
     ConfigurationError,
     InvalidValueError,
@@ -193,6 +195,8 @@ class Lifecycle(Capability):
             report.cutoff = forest.cutoff
             steps = Steps(self._store, lease, share, self._share_left(report.cutoff))
             expiry = Expiry(self._store, self._clock, forest, steps, report, archiver)
+            if archiver is None:
+                Months(self._store, self._clock.now(), forest, expiry).empty()
             for group in self._groups(forest, archiver, lease):
                 self._delete(group, expiry, report, progress)
             report.held, report.unfinished = forest.held, forest.unfinished
@@ -256,8 +260,10 @@ class Lifecycle(Capability):
         )
 
     def _finish(self, steps: Steps, report: ExpireReport) -> None:
-        """Return space to the disk, and store the report."""
+        """Return space to the disk, make partitions for the next records, and store the report."""
         self._store.sweep_texts()
+        with suppress(BusyError, AccessDeniedError):
+            self._store.prepare_times()
         report.bytes_freed = steps.give_space_back()
         report.advice = self._store.advice_on_space() if report.runs else ""
         with steps.transaction():

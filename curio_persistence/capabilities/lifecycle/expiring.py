@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic, sleep
 from typing import Any, Protocol
@@ -17,8 +17,8 @@ from curio_persistence.capabilities.lifecycle.trees import Forest, Member, Tree
 from curio_persistence.capabilities.search.indexing import Indexing
 from curio_persistence.capabilities.transfers.kinds import KINDS_OF_FEW_ROWS
 from curio_persistence.clock import Clock
-from curio_persistence.store.base import Store
-from curio_persistence.store.filters import COUNT, Filter, Where
+from curio_persistence.store.base import Partition, Store
+from curio_persistence.store.filters import COUNT, Filter, Order, Where
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, SESSIONS, SPANS, USAGE
 
@@ -259,6 +259,39 @@ class Expiry:
         bury(self._store, self._clock, new, "expired", archive)
         self._buried.update(new)
 
+    def empty(
+        self, part: Partition, run_ids: Sequence[str], is_unchanged: Callable[[], bool]
+    ) -> None:
+        """Delete all rows of a partition at once, if it is as it was when it was judged."""
+        with self._deletion():
+            self._store.lock_partition(part)
+            if not is_unchanged():
+                return
+            self._add_to_totals(part, run_ids)
+            self._forget(part)
+            deleted = self._store.count(part.table, part.where)
+            self._store.empty_partition(part)
+            self._count_deleted(part.table, deleted)
+
+    def _add_to_totals(self, part: Partition, run_ids: Sequence[str]) -> None:
+        if part.table is EVENTS:
+            self._totals.add_events(part.where)
+            return
+        self._totals.add_calls(part.where)
+        for first in range(0, len(run_ids), _LARGE_BATCH):
+            some = Filter("run_id", "in", tuple(run_ids[first : first + _LARGE_BATCH]))
+            self._totals.add_calls_of_runs((*part.where, some))
+
+    def _forget(self, part: Partition) -> None:
+        """Remove the records of a partition from the search index, if they are in it."""
+        if self._indexing.metadata().version is None:
+            return
+        ids = part.table.part("id", part.table.ages_by)
+        at = ids.names.index("id")
+        order = (Order("id"),)
+        for rows in self._store.stream(ids, part.where, order=order, size=_LARGE_BATCH):
+            self._indexing.forget(part.table, [int(ident) for ident in rows[at]])
+
     def delete_calls(self, where: Where) -> None:
         """Delete model calls that belong to no run."""
         while ids := self._some_ids(USAGE, where):
@@ -292,7 +325,9 @@ class Expiry:
             self._totals.add_calls(where)
             self._totals.add_calls_of_runs(where)
         self._indexing.forget(table, ids)
-        deleted = self._store.delete(table, where)
+        self._count_deleted(table, self._store.delete(table, where))
+
+    def _count_deleted(self, table: Table[Any], deleted: int) -> None:
         if table is EVENTS:
             self._report.events += deleted
         else:

@@ -212,6 +212,21 @@ class Forest:
             and not any(map(self._holds.keep, tree.runs))
         ]
 
+    def takes(self, run_ids: Sequence[str]) -> bool:
+        """Return whether all of these runs are stored, and the trees of all of them expire."""
+        for first in range(0, len(run_ids), _PAGE):
+            some = run_ids[first : first + _PAGE]
+            roots = self._roots_of(self._select((Filter("run_id", "in", tuple(some)),)))
+            trees = [tree for tree in self._trees_of(roots) if self.verdict(tree) == "expired"]
+            if not {run_id for tree in trees for run_id in tree.run_ids}.issuperset(some):
+                return False
+            self._on_page()
+        return True
+
+    def holds_are_the_same(self) -> bool:
+        """Return whether no hold was made or released since the last look."""
+        return self._holds == self._read_holds()
+
     def rooted_in(self, run_ids: Collection[str]) -> list[Tree]:
         """Return the trees of these roots, those that are stored."""
         return [*self._trees_of(self._select((Filter("run_id", "in", tuple(run_ids)),)))]
