@@ -135,6 +135,7 @@ THIRD_PARTY = {
     ("interop.prometheus.families", "prometheus_client"),
     ("places", "obstore"),
     ("pricing.library", "genai_prices"),
+    ("importers.codex.rollouts", "zstandard"),
     ("importers.exports.columnar", "pyarrow"),
     ("importers.langgraph.decoding", "ormsgpack"),
     ("importers.traces.parquet", "pyarrow"),

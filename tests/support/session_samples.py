@@ -40,6 +40,7 @@ class Sample(NamedTuple):
 
 SAMPLES = [
     Sample("claude-code", "claude-code", ("claude-code",)),
+    Sample("codex", "codex", ("codex",)),
     Sample("gemini-cli", "gemini-cli", ("gemini-cli",)),
     Sample("opencode", "opencode", ("opencode",)),
     Sample("copilot-cli", "copilot-cli", ("copilot-cli",)),

@@ -21,7 +21,7 @@ from curio_persistence.importers.claude_code.entries import (
     message_of,
     text_of,
 )
-from curio_persistence.importers.claude_code.units import SessionFiles
+from curio_persistence.importers.claude_code.units import SessionFiles, times_in
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
@@ -69,7 +69,10 @@ class SessionReader:
         if self._unit.main is not None:
             yield from self._read_main(self._unit.main)
         for file in self._unit.agents:
-            yield from self._read_agent(file)
+            if self._is_ahead(file):
+                self.settled = False
+            else:
+                yield from self._read_agent(file)
         starts = [chain.turn.started_at for chain in self._turns if chain.turn.started_at]
         for chain in (*self._turns, *self._agents):
             if chain.wanted and not chain.copied:
@@ -77,6 +80,17 @@ class SessionReader:
                 if chain in self._agents and chain.turn.parent_run_id is None:
                     chain.turn.parent_run_id = self._turn_at(chain.turn.started_at, starts)
                 yield chain.turn.to_run(), chain.turn.location
+
+    def _is_ahead(self, agent: SessionFile) -> bool:
+        """Return whether an agent began after the last entry of a transcript that still grows.
+
+        It may repeat answers that the transcript does not have yet, and waits for them.
+        """
+        main = self._unit.main
+        if main is None or self.context.is_still(main):
+            return False
+        (first, _), (_, last) = times_in(agent.path), times_in(main.path)
+        return first > last
 
     def is_live(self, last: datetime | None) -> bool:
         return self._file is not None and self.context.is_live(self._file, last)
@@ -212,7 +226,9 @@ class SessionReader:
 
     def _chain(self, turn: Turn, event_id: str) -> Chain:
         owner = self.context.owner(event_id, turn.run_id)
-        copied, turn.run_id = owner != turn.run_id, owner
+        if copied := owner != turn.run_id:
+            turn.run_id = owner
+            turn.session_id = owner.split("/")[1]
         wanted = self.context.wants(turn.metadata.get("project"), turn.started_at)
         return Chain(turn, self, copied=copied, wanted=wanted)
 

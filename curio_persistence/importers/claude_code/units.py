@@ -31,7 +31,7 @@ class SessionFiles:
 
     def age(self) -> tuple[bytes, bytes, str]:
         """Return what sorts sessions: of two with the same beginning, the older one ends first."""
-        first, last = _times(self.files[0].path)
+        first, last = times_in(self.files[0].path)
         return first, last, self.session_id
 
 
@@ -74,7 +74,8 @@ def _head(path: Path) -> bytes:
         return b""
 
 
-def _times(path: Path) -> tuple[bytes, bytes]:
+def times_in(path: Path) -> tuple[bytes, bytes]:
+    """Return the first and the last time that a transcript tells, as they are written."""
     try:
         with path.open("rb") as file:
             first = _TIME.search(file.read(_EDGE))

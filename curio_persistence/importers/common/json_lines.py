@@ -39,17 +39,24 @@ def read_objects(
     """
     try:
         with open_ordinary(path) as file:
-            for number, line in enumerate(_lines(file), start=1):
-                report.bytes_read += len(line)
-                try:
-                    value = _object_in(line)
-                except InvalidValueError as error:
-                    report.problem(name, number, error)
-                    continue
-                if value is not None:
-                    yield number, value
+            yield from objects_in(file, name, report)
     except OSError as error:
         report.problem(name, None, f"cannot be read: {error.strerror}")
+
+
+def objects_in(
+    file: BinaryIO, name: str, report: ReportBuilder
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects in an open file of JSON lines; see `read_objects`."""
+    for number, line in enumerate(_lines(file), start=1):
+        report.bytes_read += len(line)
+        try:
+            value = _object_in(line)
+        except InvalidValueError as error:
+            report.problem(name, number, error)
+            continue
+        if value is not None:
+            yield number, value
 
 
 def read_object(path: Path, name: str, report: ReportBuilder) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from curio_persistence.importers.sessions.records import SessionSource
 
 SOURCES = {
     "claude-code": "claude_code",
+    "codex": "codex",
     "gemini-cli": "gemini_cli",
     "opencode": "opencode",
     "copilot-cli": "copilot_cli",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from curio_persistence.progress import Progress
 
 _PLAIN = (
-    *("agent_id", "objective", "started_at", "final_synthesis_output"),
+    *("agent_id", "objective", "final_synthesis_output"),
     *("session_id", "parent_run_id", "error_message"),
 )
 _NUMBERS = ("tool_name", "server", "latency_ms", "unfinished")
@@ -66,6 +66,7 @@ def completed(stored: AgentRun, found: AgentRun) -> AgentRun:
     return replace(
         stored,
         **changes,
+        started_at=stored.started_at or found.started_at,
         status=found.status,
         finished_at=found.finished_at,
         metadata=joined_objects(stored.metadata, found.metadata),

@@ -1,0 +1,52 @@
+"""Sessions of Codex: the rollouts in its folders `sessions` and `archived_sessions`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+from curio_persistence.importers.codex.exec_json import ExecReader
+from curio_persistence.importers.codex.rollouts import Rollouts, is_rollout, kind_of
+from curio_persistence.importers.codex.thread import ThreadReader
+from curio_persistence.importers.common.report import ReportBuilder
+from curio_persistence.importers.sessions.context import SessionContext
+from curio_persistence.importers.sessions.files import walk
+from curio_persistence.importers.sessions.records import Found, SessionSource
+
+_LOOKED_AT = 30
+
+
+def _places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
+    chosen = environment.get("CODEX_HOME")
+    yield Path(chosen).expanduser() if chosen else home / ".codex"
+
+
+def _find(root: Path, report: ReportBuilder) -> Iterator[Path]:
+    """Yield rollouts, and what `codex exec --json` printed into a file."""
+    if root.is_file():
+        yield root
+    else:
+        yield from walk(root, root, report, lambda path: kind_of(path) is not None)
+
+
+def _recognize(path: Path) -> bool:
+    if path.is_file():
+        return kind_of(path) is not None
+    return any(islice(_find(path, ReportBuilder()), 1))
+
+
+def _read(paths: Sequence[Path], context: SessionContext) -> Found:
+    rollouts = Rollouts(paths, context)
+    for file in rollouts.changed():
+        reader = (
+            ThreadReader(file, rollouts, context)
+            if is_rollout(file.path)
+            else ExecReader(file, context)
+        )
+        yield from reader.found()
+        if not rollouts.is_packed(file):
+            context.has_read([file], settled=reader.settled)
+
+
+SOURCE = SessionSource("codex", _places, _recognize, _find, _read)
