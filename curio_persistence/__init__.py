@@ -117,6 +117,7 @@ if TYPE_CHECKING:
     from curio_persistence.recording.recorder import RunRecorder
     from curio_persistence.recording.run import Parent
     from curio_persistence.recording.spans import Span, ToolCall
+    from curio_persistence.replication.report import ReplicationReport
     from curio_persistence.results.pages import Page, Records, Stream
     from curio_persistence.results.sql import SQLResult
     from curio_persistence.server import make_app, serve
@@ -196,6 +197,7 @@ __all__ = [
     "Receiver",
     "Records",
     "Reinterpreted",
+    "ReplicationReport",
     "RepriceReport",
     "RetentionPolicy",
     "RunHash",
@@ -332,6 +334,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "recording.model_calls": "LLMCall",
         "recording.spans": "Span ToolCall",
         "config.settings": "Setting",
+        "replication.report": "ReplicationReport",
         "server": "make_app serve",
         "store.base": "HealthCheck",
         "tables.keys": "ApiKey ConsoleSession NewApiKey NewConsoleSession",

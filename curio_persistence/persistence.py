@@ -40,6 +40,8 @@ from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.views.runs import RunViews
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from curio_persistence.backends.postgres.timed import Layout
     from curio_persistence.backends.sqlite.store import Durability
     from curio_persistence.backups.making import BackupReport
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.scores import Scores
     from curio_persistence.capabilities.snapshots import Snapshots
     from curio_persistence.capabilities.values import Values
+    from curio_persistence.replication.report import ReplicationReport
     from curio_persistence.views.sessions import SessionViews
     from curio_persistence.views.traces import TraceViews
 
@@ -680,6 +683,43 @@ class Persistence(BasePersistence):
 
         check_progress(progress)
         return verify(self, against, progress)
+
+    def replicate(
+        self,
+        url: str,
+        *,
+        once: bool = True,
+        source: str | None = None,
+        every: timedelta = timedelta(seconds=1),
+        deletions_every: timedelta = timedelta(minutes=1),
+        stop: Event | None = None,
+        progress: Progress | None = None,
+    ) -> ReplicationReport:
+        """Bring a replica in ClickHouse up to date, or keep it so until `stop` is set.
+
+        `url` is `clickhouse://user@host/database`, `clickhouses://…` (TLS) or `chdb:///directory`,
+        where the tables are made if there are none. Nothing is written here: this database may be
+        open for reading only. How far it was read is kept in the replica, so whatever is killed,
+        each row gets there once. `source` is the name of this database there, where others may be
+        as well; by default its own identifier. With `once=False` what is new is sent `every`
+        second, and deletions `deletions_every` minute, because ClickHouse takes seconds for these.
+
+        Raises BusyError while another program replicates the same source, ConflictError if the name
+        is another database's, and UnavailableError if the server goes away: call it again then.
+        """
+        from curio_persistence.replication.replicator import replicate  # On use: slow to import.
+
+        check_progress(progress)
+        return replicate(
+            self._store,
+            url,
+            once=once,
+            source=source,
+            every=every,
+            deletions_every=deletions_every,
+            stop=stop,
+            progress=progress,
+        )
 
     def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
         """A check-up: the engine, the schema, the storage, and runs that were left behind.

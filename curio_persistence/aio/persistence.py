@@ -190,6 +190,7 @@ class AsyncPersistence(Awaited[Persistence]):
     compact = awaited(Persistence.compact)
     backup = awaited(Persistence.backup)
     verify = awaited(Persistence.verify)
+    replicate = awaited(Persistence.replicate)
 
     def record_run(
         self,

@@ -74,6 +74,7 @@ _COMMANDS = {
     "export": "write records to a file, or send traces by OTLP",
     "import": "import records of other systems, or exports",
     "copy": "copy all records into another database",
+    "replicate": "keep a replica in ClickHouse up to date",
     "backup": "copy the whole database while agents write",
     "restore-backup": "create a database from a backup",
     "verify": "read everything, and name what is damaged",

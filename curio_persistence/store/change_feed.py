@@ -57,7 +57,7 @@ class Watermark(NamedTuple):
         """Return the watermark that `text()` wrote."""
         try:
             upto, *gaps = json.loads(text)
-            return cls(upto, tuple(Gaps(_unpacked(g), frozenset(w)) for w, g in gaps))
+            return cls(upto, tuple(Gaps(unpacked(g), frozenset(w)) for w, g in gaps))
         except (ValueError, TypeError) as error:
             raise InvalidValueError(
                 f"{text[:80]!r} is not a watermark.", field="watermark"
@@ -65,7 +65,7 @@ class Watermark(NamedTuple):
 
     def text(self) -> str:
         """Return the watermark as text, to be stored: some bytes per gap."""
-        gaps = ((sorted(waiting), _packed(ranges)) for ranges, waiting in self.gaps)
+        gaps = ((sorted(waiting), packed(ranges)) for ranges, waiting in self.gaps)
         return json.dumps((self.upto, *gaps), separators=(",", ":"))
 
     def has_passed(self, ident: int) -> bool:
@@ -115,7 +115,7 @@ def read_changes(
     gaps = _read_gaps(batch, store, table, since)
     upto = since.upto
     if not batch.is_full and sum(len(each.ranges) for each in gaps) < MAX_GAPS:
-        new = batch.read((Filter("id", ">", upto),))
+        new = batch.read(upto=upto)
         if new:
             gaps = _with_new_gaps(gaps, store, table, holes(upto + 1, new[-1] + 1, new))
             upto = new[-1]
@@ -169,12 +169,13 @@ class _Batch:
         left = (self._max_bytes - self.size) * self._rows // max(self.size, 1)
         return max(1, min(left, _CHUNK))
 
-    def read(self, where: Where) -> list[int]:
-        """Add the rows that match, in the order of their ids, and return the ids."""
+    def read(self, where: Where = (), *, upto: int = 0) -> list[int]:
+        """Add the rows behind an id that match, in the order of their ids, and return the ids."""
         ids: list[int] = []
         while not self.is_full:
             asked = min(self._left, self._fitting())
-            after = (ids[-1],) if ids else None
+            # One bound of the ids: SQLite would begin at the first of two, and skip the rows again.
+            after = (ids[-1] if ids else upto,)
             chunk = self._store.select(self._table, where, order=BY_ID, after=after, limit=asked)
             found = chunk[self._at] if chunk else ()
             if found:
@@ -197,7 +198,7 @@ def _read_gaps(
     # Sampled first: the rows of a transaction that is not among these are seen below.
     active = store.active_transactions(table) or frozenset()
     ended = (gaps.ranges for gaps in since.gaps if not gaps.waiting <= active)
-    ids = sorted(chain.from_iterable(map(batch.read, _conditions(chain.from_iterable(ended)))))
+    ids = sorted(chain.from_iterable(map(batch.read, conditions(chain.from_iterable(ended)))))
     left: dict[frozenset[str], list[Range]] = defaultdict(list)
     for ranges, waiting in since.gaps:
         # A full batch may have left rows behind: these gaps are read once more.
@@ -217,7 +218,7 @@ def _with_new_gaps(
     return (*gaps, Gaps(ranges, active | {_ENDED}))
 
 
-def _conditions(ranges: Iterable[Range]) -> Iterator[Where]:
+def conditions(ranges: Iterable[Range]) -> Iterator[Where]:
     """Yield filters for the ids in ranges: most ranges are of one id, some of a whole batch."""
     ids: list[int] = []
     for first, end in sorted(ranges):
@@ -241,12 +242,12 @@ def _without(ranges: Sequence[Range], ids: Sequence[int]) -> Sequence[Range]:
     return [hole for first, end in ranges for hole in holes(first, end, ids)]
 
 
-def _packed(ranges: Sequence[Range]) -> list[int]:
+def packed(ranges: Sequence[Range]) -> list[int]:
     """Return ranges as alternating lengths: of the ids between them, and of themselves."""
     edges = [0, *chain.from_iterable(ranges)]
     return [after - before for before, after in pairwise(edges)]
 
 
-def _unpacked(lengths: Sequence[int]) -> tuple[Range, ...]:
+def unpacked(lengths: Sequence[int]) -> tuple[Range, ...]:
     edges = list(accumulate(lengths))
     return tuple(zip(edges[::2], edges[1::2], strict=True))

@@ -41,6 +41,9 @@ REPLICA = "clickhouse"
 READINGS = frozenset(f"test_{name}" for name in ("analytics", "filters"))
 """The modules that ask more than they write, which a replica answers as well."""
 
+SOURCES = ("sqlite", "postgres18")
+"""The backends from which tests with the marker `sources` replicate, which takes them long."""
+
 Open = Callable[..., Persistence]
 
 
@@ -137,6 +140,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             backends += chosen(REPLICA)
         if metafunc.definition.get_closest_marker("before_io"):
             backends = backends[:1]
+        if metafunc.definition.get_closest_marker("sources"):
+            backends = [each for each in backends if each in SOURCES]
         metafunc.parametrize("open_again", backends, indirect=True)
 
 

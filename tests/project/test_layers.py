@@ -36,7 +36,7 @@ LAYERS = (
     ("config", "views"),
     ("persistence",),
     ("buffering",),
-    ("export",),
+    ("export", "replication"),
     ("importers",),
     ("archive", "backups"),
     ("",),
@@ -59,6 +59,8 @@ UPWARDS = {
     # `Persistence.backup()` and `verify()` use places and other databases.
     ("persistence", "backups.making"),
     ("persistence", "backups.verifying"),
+    # `Persistence.replicate()`.
+    ("persistence", "replication.replicator"),
     # `python -m curio_persistence.importers.agdd` is a published spelling of a command.
     ("importers.agdd", "cli"),
     # What AgentLens has stored is stored by its event store, which is built on a persistence.
@@ -109,6 +111,7 @@ NARROW = {
 # Packages outside the standard library, and the modules that may import them.
 THIRD_PARTY = {
     ("backends.clickhouse.client", "clickhouse_connect"),
+    ("backends.clickhouse.arrow", "pyarrow"),
     ("backends.postgres.backup", "psycopg2"),
     ("backends.postgres.dsn", "psycopg2"),
     ("backends.postgres.pool", "psycopg2"),

@@ -107,6 +107,7 @@ NAMES = [
     "Receiver",
     "Records",
     "Reinterpreted",
+    "ReplicationReport",
     "RepriceReport",
     "RetentionPolicy",
     "RunHash",
@@ -271,6 +272,10 @@ OTHERS = {
     Persistence.log_audit_event: "(self, event: Mapping[str, Any]) -> None",
     Persistence.get_audit_events: "(self, run_id: str | None = None, agent_id: str | None = None, "
     "limit: int | None = 100) -> list[dict[str, Any]]",
+    Persistence.replicate: "(self, url: str, *, once: bool = True, source: str | None = None, "
+    "every: timedelta = datetime.timedelta(seconds=1), deletions_every: timedelta = "
+    "datetime.timedelta(seconds=60), stop: Event | None = None, "
+    "progress: Progress | None = None) -> ReplicationReport",
     Persistence.create_agent_runs: "(self, runs: Iterable[AgentRun]) -> None",
     Persistence.log_agent_run_events: "(self, events: Iterable[AgentRunEvent], *, "
     "on_conflict: OnConflict = 'keep') -> int",

@@ -1,0 +1,164 @@
+"""Which databases a replica has, and who writes the rows of each of them."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from curio_persistence.backends.clickhouse.client import ClickHouseClient
+from curio_persistence.clock import utc_now
+from curio_persistence.errors import BusyError, ConflictError, UnsupportedError
+from curio_persistence.store.codecs import encode_time
+
+_SOURCES = 1 << 15
+"""How many numbers there are for sources."""
+_ATTEMPTS = 20
+_LASTS = 60.0
+"""Seconds for which a lease is valid."""
+_SETTLES = 0.2
+"""Seconds in which a program that has found no lease writes its own."""
+
+
+class Source(NamedTuple):
+    """A database that is replicated."""
+
+    name: str
+    number: int
+    identity: str
+    location: str
+
+
+def sources(client: ClickHouseClient) -> list[Source]:
+    """Return the sources of a replica."""
+    found = client.rows(
+        "SELECT source_name, number, identity, location FROM replica_sources FINAL ORDER BY number"
+    )
+    return [Source(*row) for row in found]
+
+
+def source_named(client: ClickHouseClient, name: str) -> Source | None:
+    """Return a source by its name."""
+    return next((each for each in sources(client) if each.name == name), None)
+
+
+def register(client: ClickHouseClient, name: str, identity: str, location: str) -> Source:
+    """Return the source with a name, which gets a number of its own if it is new.
+
+    Raise ConflictError if the name is another database's.
+    """
+    for _ in range(_ATTEMPTS):
+        known = sources(client)
+        mine = next((each for each in known if each.name == name), None)
+        if mine is None:
+            _add(client, Source(name, _free_number(known), identity, location))
+            time.sleep(random.uniform(0, _SETTLES))
+        elif mine.identity != identity:
+            raise ConflictError(
+                f"{client.location} has another database under the name {name!r}: that of "
+                f"{mine.location}. Give this one another name (--source, source=)."
+            )
+        elif [each.number for each in known].count(mine.number) == 1:
+            return mine
+        else:  # Another program registered another source in this moment.
+            _add(client, mine._replace(number=_free_number(known)))
+            time.sleep(random.uniform(0, _SETTLES))
+    raise BusyError(f"Others keep registering sources in {client.location}. Try again.")
+
+
+def _free_number(known: list[Source]) -> int:
+    number = max((each.number for each in known), default=-1) + 1
+    if number >= _SOURCES:
+        raise UnsupportedError(f"A replica has room for {_SOURCES} sources.")
+    return number
+
+
+def _add(client: ClickHouseClient, source: Source) -> None:
+    client.command(
+        "INSERT INTO replica_sources "
+        "(source_name, number, identity, location, created_at, version) "
+        "VALUES (%s, %s, %s, %s, %s, %s)",
+        (*source, encode_time(utc_now())[:26], time.time_ns()),
+    )
+
+
+class Lease:
+    """The right to write the rows of a source, which one program has at a time.
+
+    It is a row that says who has it, until when; the program that has written it last has it.
+    """
+
+    def __init__(
+        self, client: ClickHouseClient, source: str, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client = client
+        self._source = source
+        self._now = now
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
+        self._written = float("-inf")
+
+    def take(self) -> None:
+        """Take the lease; raise BusyError while another program has it."""
+        self._refuse_others()
+        self._write(_LASTS)
+        time.sleep(_SETTLES)
+        self._refuse_others()
+
+    def keep(self) -> None:
+        """Prolong the lease in time; raise BusyError if another program has it."""
+        if self._now() - self._written > _LASTS / 4:
+            self._refuse_others()
+            self._write(_LASTS)
+
+    def give_back(self) -> None:
+        """Let others have the lease at once."""
+        if self._stored()[0] == self._holder:
+            self._write(0)
+
+    def _refuse_others(self) -> None:
+        holder, left = self._stored()
+        if holder == self._holder or left <= 0 or _has_ended(holder):
+            return
+        host, process, _ = holder.rsplit(":", 2)
+        raise BusyError(
+            f"Another replicator writes {self._source!r} to {self._client.location}: process "
+            f"{process} on {host}. End one of them; when it was killed, its right ends in "
+            f"{left:.0f} seconds."
+        )
+
+    def _stored(self) -> tuple[str, float]:
+        """Return who has the lease, and for how many seconds."""
+        found = self._client.rows(
+            "SELECT intent, toFloat64(mark) - toUnixTimestamp64Milli(now64(3)) / 1000 "
+            "FROM replica_sync FINAL WHERE source_name = %s AND name = 'lease'",
+            (self._source,),
+        )
+        return found[0] if found else ("", 0.0)
+
+    def _write(self, seconds: float) -> None:
+        self._client.command(
+            "INSERT INTO replica_sync (source_name, name, n, mark, intent) SELECT %s, 'lease', "
+            "toUnixTimestamp64Micro(now64(6)), "
+            "toString(toUnixTimestamp64Milli(now64(3)) / 1000 + %s), %s",
+            (self._source, seconds, self._holder),
+        )
+        self._written = self._now()
+
+
+def _has_ended(holder: str) -> bool:
+    """Return whether a process was on this machine, and is no more, or had the number of this."""
+    host, process, _ = holder.rsplit(":", 2)
+    if host != socket.gethostname():
+        return False
+    if int(process) == os.getpid():
+        return True
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,95 @@
+"""Keep a replica in ClickHouse up to date, for questions about billions of events.
+
+The replica is a database of a server, or a directory of chdb, which is ClickHouse in this process.
+Its tables are made if there are none. Several databases may have one replica: each has a name
+there. Nothing is written to the database itself, and what was killed goes on where it was.
+
+Without --once it goes on until it is stopped: new rows are sent each second, deletions each minute.
+As JSON, an object with the numbers of rows.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from curio_persistence.cli.arguments.options import (
+    add_json_option,
+    length_of_time,
+    open_for_reading,
+)
+from curio_persistence.cli.exit_codes import OK
+from curio_persistence.cli.terminal.interrupts import tidied_when_interrupted
+from curio_persistence.cli.terminal.output import Output
+from curio_persistence.cli.terminal.progress import progress_line
+
+if TYPE_CHECKING:
+    from curio_persistence import ReplicationReport
+
+EXAMPLES = """\
+  curio-persistence replicate --to chdb://$PWD/replica --once
+  curio-persistence replicate --to chdb://$PWD/replica --once --source laptop
+  curio-persistence replicate --to chdb://$PWD/replica --once --db-path agent_sdk.db --json
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--to",
+        metavar="URL",
+        required=True,
+        help="clickhouse://user@host/database, clickhouses:// (TLS) or chdb:///directory",
+    )
+    parser.add_argument("--once", action="store_true", help="end when all that is there was sent")
+    parser.add_argument(
+        "--source",
+        metavar="NAME",
+        help="the name of this database in the replica (default: its own identifier)",
+    )
+    parser.add_argument(
+        "--every",
+        metavar="TIME",
+        type=length_of_time,
+        default=timedelta(seconds=1),
+        help="how often new rows are sent (default: 1s)",
+    )
+    parser.add_argument(
+        "--deletions-every",
+        metavar="TIME",
+        type=length_of_time,
+        default=timedelta(minutes=1),
+        help="how often deletions are followed, which takes ClickHouse seconds (default: 1m)",
+    )
+    add_json_option(parser)
+
+
+def run(options: Namespace, output: Output) -> int:
+    with (
+        open_for_reading(options) as persistence,
+        progress_line("Replicating") as progress,
+        tidied_when_interrupted(),
+    ):
+        report = persistence.replicate(
+            options.to,
+            once=options.once,
+            source=options.source,
+            every=options.every,
+            deletions_every=options.deletions_every,
+            progress=progress,
+        )
+    if output.for_people:
+        _show(report, output)
+    else:
+        output.json(report.to_dict())
+    return OK
+
+
+def _show(report: ReplicationReport, output: Output) -> None:
+    numbers = {
+        "source": report.source,
+        "new rows": f"{report.sent.total():,}",
+        "changed rows": f"{report.changed.total():,}",
+        "deleted runs": f"{report.deleted:,}",
+    }
+    output.fields(numbers)

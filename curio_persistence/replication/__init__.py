@@ -1,0 +1,1 @@
+"""Keep a replica of a database in ClickHouse: each row once, also after a crash."""
