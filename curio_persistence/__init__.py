@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.prices.records import Price, RepriceReport, Unpriced
     from curio_persistence.capabilities.search import SearchHit, SearchPage
     from curio_persistence.capabilities.sessions import Session
+    from curio_persistence.capabilities.similarity import SimilarHit, SimilarHits
     from curio_persistence.capabilities.tool_totals import ToolTotals
     from curio_persistence.capabilities.totals import RunTotals, UsageTotals
     from curio_persistence.capabilities.transfers.hashes import RunHash
@@ -215,6 +216,8 @@ __all__ = [
     "SessionPlace",
     "SessionStatus",
     "Setting",
+    "SimilarHit",
+    "SimilarHits",
     "Snapshot",
     "SourceReport",
     "Span",
@@ -287,6 +290,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "capabilities.search": "SearchHit SearchPage",
         "capabilities.lifecycle": "ExpireReport RetentionPolicy",
         "capabilities.sessions": "Session",
+        "capabilities.similarity": "SimilarHit SimilarHits",
         "capabilities.tool_totals": "ToolTotals",
         "capabilities.totals": "RunTotals UsageTotals",
         "capabilities.verifying_chains": "TrailReport",

@@ -61,6 +61,13 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.prices import Prices
     from curio_persistence.capabilities.runlog import RunLog
     from curio_persistence.capabilities.scores import Scores
+    from curio_persistence.capabilities.similarity import (
+        SimilarFilters,
+        SimilarHits,
+        Similarity,
+        TextKind,
+    )
+    from curio_persistence.capabilities.similarity.models import EmbedLike
     from curio_persistence.capabilities.snapshots import Snapshots
     from curio_persistence.capabilities.values import Values
     from curio_persistence.replication.report import ReplicationReport
@@ -81,6 +88,7 @@ class Persistence(BasePersistence):
     of words. Give `clock` to be the master of time, in tests. With `chain`, the events of each run
     form a hash chain; `audit_key` signs its head, and that of the audit log. With `dedupe`, long
     texts are stored once in their session. `prices` say what model calls cost: see `prices`.
+    `embed` turns texts into vectors: see `similar`.
     """
 
     def __init__(
@@ -95,11 +103,13 @@ class Persistence(BasePersistence):
         audit_key: str | None = None,
         dedupe: bool = False,
         prices: PricesLike = True,
+        embed: EmbedLike = None,
     ) -> None:
         self.clock = clock = clock or Clock()
         self.redaction = redaction = redaction or Redaction()
         self._pricing = Pricing.of(redaction, prices, clock.now)
         self._chain = chain
+        self._embed = embed
         if audit_key is not None:
             store.audit_key = _checked_key(audit_key)
         if dedupe:
@@ -400,6 +410,32 @@ class Persistence(BasePersistence):
             query, order=order, limit=limit, cursor=cursor, max_wait=max_wait, **filters
         )
 
+    def similar(
+        self,
+        to: str | Sequence[float],
+        *,
+        top: int = 20,
+        kind: TextKind | None = None,
+        max_wait: float | None = 10.0,
+        **filters: Unpack[SimilarFilters],
+    ) -> SimilarHits:
+        """Return the texts that mean most nearly the same, best first, whatever their words are.
+
+        `to` is a text, the id of a run, or a vector of the same model. A run is compared by its
+        error, or else its objective, with the texts of others. Compared are prompts (also runs'
+        objectives), outputs, errors and messages of events, or those of one `kind`: `"prompt"`,
+        `"output"`, `"error"` or `"message"`. The filters are `agent_id`, `run_id`, `session_id`,
+        `user_id`, `status`, `tags`, `any_tags`, `since` and `until`; the session, user, status and
+        tags are those of a record's run.
+
+        Texts are embedded by `embed` of this persistence, a callable `list[str] -> array` with a
+        `name`, or where it is found, as `"module:callable"`; by default by wordllama, which works
+        offline and knows mainly English. Vectors of two models are never compared. What was stored
+        since the last question is embedded first, for at most `max_wait` seconds, after which
+        `pending` of the result tells how many records were not compared. Needs the extra `similar`.
+        """
+        return self.similarity.find(to, top=top, kind=kind, max_wait=max_wait, **filters)
+
     def create_payload_index(self) -> bool:
         """Make `payload=` fast on PostgreSQL; False where it is already.
 
@@ -560,6 +596,13 @@ class Persistence(BasePersistence):
         return Scores(self._store, self.clock, self.redaction)
 
     @cached_property
+    def similarity(self) -> Similarity:
+        """What the texts of records mean, as vectors; `similar` asks it."""
+        from curio_persistence.capabilities.similarity import Similarity  # On use.
+
+        return Similarity(self._store, self.clock, self._embed)
+
+    @cached_property
     def approvals(self) -> Approvals:
         """Decisions that agents wait for."""
         from curio_persistence.capabilities.approvals import Approvals
@@ -648,6 +691,7 @@ class Persistence(BasePersistence):
         inside a transaction.
         """
         self.search.remove_orphans()
+        self.similarity.remove_orphans()
         self._store.compact()
 
     def backup(
@@ -803,6 +847,7 @@ class SQLitePersistence(Persistence):
     process. `redactor` and `capture_content` say which words are kept: see `Redaction`. With
     `chain` the events of each run form a hash chain, and `audit_key` signs it: see `audit.verify`.
     With `dedupe` long texts are stored once in their session. `prices` are those of model calls.
+    `embed` turns texts into vectors: see `similar`.
     """
 
     def __init__(
@@ -820,6 +865,7 @@ class SQLitePersistence(Persistence):
         audit_key: str | None = None,
         dedupe: bool = False,
         prices: PricesLike = True,
+        embed: EmbedLike = None,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.sqlite.store import SQLiteStore
@@ -840,6 +886,7 @@ class SQLitePersistence(Persistence):
             audit_key=hidden(audit_key),
             dedupe=dedupe,
             prices=prices,
+            embed=embed,
         )
 
 
@@ -857,6 +904,7 @@ class PostgresPersistence(Persistence):
     it is. `redactor` and `capture_content` say which words are kept: see `Redaction`. With `chain`
     the events of each run form a hash chain, and `audit_key` signs it: see `audit.verify`. With
     `dedupe` long texts are stored once in their session. `prices` are those of model calls.
+    `embed` turns texts into vectors: see `similar`.
     """
 
     def __init__(
@@ -885,6 +933,7 @@ class PostgresPersistence(Persistence):
         audit_key: str | None = None,
         dedupe: bool = False,
         prices: PricesLike = True,
+        embed: EmbedLike = None,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.postgres.dsn import libpq_settings
@@ -915,6 +964,7 @@ class PostgresPersistence(Persistence):
             audit_key=hidden(audit_key),
             dedupe=dedupe,
             prices=prices,
+            embed=embed,
         )
         if initialize and not wait:
             store.prepare_later(partial(self._prepare, search))
@@ -937,6 +987,7 @@ class InMemoryPersistence(Persistence):
         audit_key: str | None = None,
         dedupe: bool = False,
         prices: PricesLike = True,
+        embed: EmbedLike = None,
         clock: Clock | None = None,
     ) -> None:
         from curio_persistence.backends.memory.store import MemoryStore
@@ -952,6 +1003,7 @@ class InMemoryPersistence(Persistence):
             audit_key=hidden(audit_key),
             dedupe=dedupe,
             prices=prices,
+            embed=embed,
         )
 
     def clear_all(self) -> None:
@@ -1022,16 +1074,18 @@ def connect(
     audit_key: str | None = None,
     dedupe: bool | None = None,
     prices: PricesLike | None = None,
+    embed: EmbedLike = None,
 ) -> Persistence:
     """Open `sqlite:///path`, `sqlite://` (memory), `postgresql://…?schema=…` or `memory://`.
 
     Or a replica, which is only read: `clickhouse://…`, `clickhouses://…` or `chdb:///directory`.
     Without a URL the environment decides, as `DatabaseConfig.from_env()` tells. With one, its
-    `CURIO_REDACT`, `CURIO_CAPTURE_CONTENT`, `CURIO_CHAIN`, `CURIO_AUDIT_KEY`, `CURIO_DEDUPE` and
-    `CURIO_PRICES` count all the same, unless `redactor`, `capture_content`, `chain`, `audit_key`,
-    `dedupe` and `prices` are given. With `wait=False` a server need not be reachable yet: the first
-    call that reaches it makes the tables. With `archive`, a directory or URL, runs that moved there
-    are found as well; nothing can be written, and no database is made; see `open_archive`.
+    `CURIO_REDACT`, `CURIO_CAPTURE_CONTENT`, `CURIO_CHAIN`, `CURIO_AUDIT_KEY`, `CURIO_DEDUPE`,
+    `CURIO_PRICES` and `CURIO_EMBED` count all the same, unless `redactor`, `capture_content`,
+    `chain`, `audit_key`, `dedupe`, `prices` and `embed` are given. With `wait=False` a server
+    need not be reachable yet: the first call that reaches it makes the tables. With `archive`,
+    a directory or URL, runs that moved there are found as well; nothing can be written, and no
+    database is made; see `open_archive`.
     """
     if is_disabled() and not read_only and archive is None:
         return NullPersistence()
@@ -1050,6 +1104,8 @@ def connect(
         config = replace(config, dedupe=dedupe)
     if prices is not None:
         config = replace(config, prices=prices)
+    if embed is not None:
+        config = replace(config, embed=embed)
     if archive is None:
         return config.get_persistence(
             read_only=read_only, initialize=initialize, wait=wait, search=search

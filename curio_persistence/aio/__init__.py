@@ -37,6 +37,7 @@ from curio_persistence.aio.transfers import (
     restore_runs,
     span_senders,
 )
+from curio_persistence.capabilities.similarity.models import EmbedLike
 from curio_persistence.pricing import PricesLike
 from curio_persistence.recording import context
 from curio_persistence.redaction import CaptureContent, Redactor
@@ -101,6 +102,7 @@ def connect(
     audit_key: str | None = None,
     dedupe: bool | None = None,
     prices: PricesLike | None = None,
+    embed: EmbedLike = None,
     threads: int = THREADS,
 ) -> ConnectContext:
     """Open a persistence: `await connect(url)`, or `async with connect(url) as persistence: …`.
@@ -121,6 +123,7 @@ def connect(
             audit_key=audit_key,
             dedupe=dedupe,
             prices=prices,
+            embed=embed,
         ),
         threads=threads,
     )

@@ -20,6 +20,7 @@ from curio_persistence.capabilities.prices import Prices
 from curio_persistence.capabilities.runlog import RunLog
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
+from curio_persistence.capabilities.similarity import Similarity
 from curio_persistence.capabilities.snapshots import Snapshots
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.usage import Usage
@@ -105,6 +106,22 @@ class AsyncPrices(Awaited[Prices]):
     of = awaited(Prices.of)
     unpriced = awaited(Prices.unpriced)
     reprice = awaited(Prices.reprice)
+
+
+class AsyncSimilarity(Awaited[Similarity]):
+    """`persistence.similarity`, awaited."""
+
+    find = awaited(Similarity.find)
+    pending = awaited(Similarity.pending)
+    index_pending = awaited(Similarity.index_pending)
+    models = awaited(Similarity.models)
+    delete = awaited(Similarity.delete)
+    remove_orphans = awaited(Similarity.remove_orphans)
+
+    @property
+    def model(self) -> str:
+        """The name of the model that makes the vectors here."""
+        return self._sync.model
 
 
 class AsyncScores(Awaited[Scores]):

@@ -23,6 +23,7 @@ from curio_persistence.aio.capabilities import (
     AsyncScores,
     AsyncSearch,
     AsyncSessions,
+    AsyncSimilarity,
     AsyncSnapshots,
     AsyncStats,
     AsyncTraces,
@@ -76,6 +77,11 @@ class AsyncPersistence(Awaited[Persistence]):
     def scores(self) -> AsyncScores:
         """Judgements of runs and spans, by people, programs or models."""
         return AsyncScores(self._sync.scores, self._threads)
+
+    @property
+    def similarity(self) -> AsyncSimilarity:
+        """What the texts of records mean, as vectors; `similar` asks it."""
+        return AsyncSimilarity(self._sync.similarity, self._threads)
 
     @property
     def approvals(self) -> AsyncApprovals:
@@ -152,6 +158,7 @@ class AsyncPersistence(Awaited[Persistence]):
     query_metrics = awaited(Persistence.query_metrics)
     analytics = awaited(Persistence.analytics)
     search_text = awaited(Persistence.search_text)
+    similar = awaited(Persistence.similar)
     create_payload_index = awaited(Persistence.create_payload_index)
 
     log_llm_usage = awaited(Persistence.log_llm_usage)

@@ -120,7 +120,11 @@ def open_archive(
         hot = InMemoryPersistence()._store
     store = TieredStore(hot, place, folder)
     return Persistence(
-        store, initialize=False, clock=persistence.clock, redaction=persistence.redaction
+        store,
+        initialize=False,
+        clock=persistence.clock,
+        redaction=persistence.redaction,
+        embed=persistence._embed,
     )
 
 

@@ -105,6 +105,7 @@ class BufferedPersistence(Persistence):
             redaction=persistence.redaction,
             search=None if persistence.search.active else False,
             chain=persistence._chain,
+            embed=persistence._embed,
         )
         self.events = _QueuedEvents(
             self._store, self.clock, self.redaction, chain=persistence._chain

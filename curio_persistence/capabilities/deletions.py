@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from typing import Any
 
 from curio_persistence.capabilities.chains import Chains
 from curio_persistence.clock import Clock
@@ -16,8 +17,8 @@ from curio_persistence.hash_chain import AUDIT
 from curio_persistence.models import AuditEntry
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter
-from curio_persistence.store.table import Row, StoredValue
-from curio_persistence.tables import RUNS, TOMBSTONES
+from curio_persistence.store.table import Row, StoredValue, Table
+from curio_persistence.tables import EMBEDDINGS, RUNS, TOMBSTONES
 from curio_persistence.tables.audit import audit_row
 from curio_persistence.tables.lifecycle import tombstone_row
 
@@ -33,6 +34,13 @@ def bury(
     now = clock.now()
     rows = [tombstone_row(run_id, reason, archive, now) for run_id in run_ids]
     store.insert_many(TOMBSTONES, rows)
+
+
+def forget_meanings(store: Store, table: Table[Any], ids: Collection[int]) -> None:
+    """Delete the vectors of records that are about to be deleted, or to lose their texts."""
+    if ids:
+        of_table = Filter("table_name", "=", table.name)
+        store.delete(EMBEDDINGS, (Filter("row_id", "in", tuple(ids)), of_table))
 
 
 def expired_here(store: Store, run_ids: Iterable[StoredValue]) -> set[StoredValue]:

@@ -120,7 +120,7 @@ def _failed_tool_calls(store: Store, where: Where) -> Iterator[_Failure]:
     failed = (EVENTS.filter("tool_name", "is not null"), EVENTS.filter("tool_error", "=", 1))
     columns = ("tool_name", "run_id", "data", "timestamp")
     for tool, run_id, data, at in _rows(store, EVENTS, columns, (*failed, *where)):
-        yield _Failure("tool", codecs.decode_text(tool) or "", _error_in(data), at, run_id)
+        yield _Failure("tool", codecs.decode_text(tool) or "", error_in(data), at, run_id)
 
 
 def _failed_model_calls(store: Store, where: Where) -> Iterator[_Failure]:
@@ -142,11 +142,12 @@ def _rows(
 
 def _said(message: str | None, status: str) -> str:
     """Return what a failure said; its status if it said nothing."""
-    return _shortened(codecs.decode_text(message) or "") or status
+    return shortened(codecs.decode_text(message) or "") or status
 
 
-def _error_in(data: str) -> str:
-    return _shortened(tool_error_in(object_in(data)) or "") or "error"
+def error_in(data: str) -> str:
+    """Return what the payload of a failed tool call says, on one line."""
+    return shortened(tool_error_in(object_in(data)) or "") or "error"
 
 
 # --- messages -------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ _TRACEBACK = "Traceback (most recent call last):"
 _SPACE = re.compile(r"\s+")
 
 
-def _shortened(message: str) -> str:
+def shortened(message: str) -> str:
     """Return a message on one line; of a traceback its last line, which names the exception."""
     if _TRACEBACK in message[:_LONGEST]:
         message = message.rstrip().rpartition("\n")[2]

@@ -132,6 +132,19 @@ TAG_CONDITIONS: Mapping[str, Condition] = {
 """The filters of records with tags: all of some, and any of some."""
 
 
+def _of_its_run(condition: Condition) -> Condition:
+    """Return a condition on runs as one on the records that belong to them."""
+    return condition._replace(
+        where=lambda value: (
+            Filter("run_id", "in", Select(RUNS, "run_id", condition.where(value))),
+        )
+    )
+
+
+TAGS_OF_RUN: Mapping[str, Condition] = {n: _of_its_run(each) for n, each in TAG_CONDITIONS.items()}
+"""The filters of records by the tags of their runs."""
+
+
 def of_runs(column: str, name: str) -> Condition:
     """Return the filter for records whose `column` is that of runs with a value as `name`."""
     return Condition(

@@ -26,6 +26,7 @@ from curio_persistence.secret import hidden
 
 if TYPE_CHECKING:
     from curio_persistence.backends.postgres.timed import Layout
+    from curio_persistence.capabilities.similarity.models import EmbedLike
     from curio_persistence.persistence import Persistence
     from curio_persistence.pricing import PricesLike
     from curio_persistence.redaction import CaptureContent, Redactor
@@ -57,6 +58,7 @@ _TAKEN_FOR_GRANTED = (
     "audit_key",
     "dedupe",
     "prices",
+    "embed",
 )
 """The settings that a URL may leave out."""
 _OF_OTHER_CLIENTS = frozenset(
@@ -104,6 +106,7 @@ class DatabaseConfig:
     dedupe: bool = False
     prices: PricesLike = True
     layout: Layout | None = None
+    embed: EmbedLike = None
 
     @classmethod
     def from_env(
@@ -123,8 +126,8 @@ class DatabaseConfig:
         what a URL leaves open. Whatever names the database, `CURIO_REDACT` (names of patterns,
         with commas), `CURIO_CAPTURE_CONTENT`, `CURIO_CHAIN` (1 or 0: hash chains of events),
         `CURIO_AUDIT_KEY` (signs chains), `CURIO_DEDUPE` (1 or 0: long texts are stored once),
-        `CURIO_PRICES` (1, 0 or a file of prices) and `CURIO_STATEMENT_TIMEOUT` (seconds, 0 for no
-        limit; PostgreSQL) count.
+        `CURIO_PRICES` (1, 0 or a file of prices), `CURIO_EMBED` (the `module:callable` of
+        `similar`) and `CURIO_STATEMENT_TIMEOUT` (seconds, 0 for no limit; PostgreSQL) count.
 
         `given` are variables that arguments set, by the argument's name. They come before
         everything else: `{"--url": {"CURIO_DATABASE_URL": "memory://"}}`.
@@ -296,6 +299,7 @@ class DatabaseConfig:
                     audit_key=self.audit_key,
                     dedupe=self.dedupe,
                     prices=self.prices,
+                    embed=self.embed,
                     search=search,
                 )
             case "postgres":
@@ -320,6 +324,7 @@ class DatabaseConfig:
                     audit_key=self.audit_key,
                     dedupe=self.dedupe,
                     prices=self.prices,
+                    embed=self.embed,
                     search=search,
                 )
             case "memory":
@@ -331,6 +336,7 @@ class DatabaseConfig:
                     audit_key=self.audit_key,
                     dedupe=self.dedupe,
                     prices=self.prices,
+                    embed=self.embed,
                     search=search,
                 )
             case "null":
@@ -349,6 +355,7 @@ _VARIABLES_BESIDE = {
     "CURIO_AUDIT_KEY": "audit_key",
     "CURIO_DEDUPE": "dedupe",
     PRICES: "prices",
+    "CURIO_EMBED": "embed",
 }
 _VARIABLES = {
     name.upper(): name for name in DatabaseConfig.__dataclass_fields__ if name.startswith("db_")

@@ -11,6 +11,7 @@ from curio_persistence.tables.audit import AUDIT_LOG, CHAIN_HEADS
 from curio_persistence.tables.changes import CHANGES
 from curio_persistence.tables.consumers import CONSUMERS
 from curio_persistence.tables.content import CONTENT
+from curio_persistence.tables.embeddings import EMBEDDINGS
 from curio_persistence.tables.events import (
     DERIVED,
     EVENTS,
@@ -42,6 +43,7 @@ __all__ = [
     "CONSUMERS",
     "CONTENT",
     "DERIVED",
+    "EMBEDDINGS",
     "EVENTS",
     "EVENTS_AS_STORED",
     "EXPIRED_TOTALS",
@@ -107,6 +109,7 @@ ALL_TABLES: tuple[Table[Any], ...] = (
     CONSOLE_SESSIONS,
     RUN_LOGS,
     CHANGES,
+    EMBEDDINGS,
 )
 """All tables, with those of the library itself, which are neither exported nor copied."""
 

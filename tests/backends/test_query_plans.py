@@ -778,7 +778,7 @@ def test_every_index_is_used_by_a_query(planner: Planner) -> None:
     questions = (READS, WRITES, STATISTICS, LISTINGS)
     others = (
         "agent_(search|consumers|lifecycle|expired_totals|tombstones|audit_log|alert|chain_heads|"
-        "run_logs|api_keys|console_sessions)_"
+        "run_logs|api_keys|console_sessions|embeddings)_"
         "|^content_blobs_|^sqlite_autoindex|_key$"
     )
     ours = {name for name in planner.indexes if not re.search(others, name)}

@@ -35,6 +35,7 @@ def test_a_person_sees_the_source_of_settings_and_which_are_ignored(program: Pro
         ["audit_key", "–", "default"],
         ["dedupe", "False", "default"],
         ["prices", "True", "default"],
+        ["embed", "–", "default"],
         ["disabled", "True", "environment:", "CURIO_DISABLED"],
         ["retention_days", "–", "default"],
         ["max_disk_mb", "–", "default"],

@@ -35,6 +35,7 @@ from curio_persistence.capabilities.prices import Prices
 from curio_persistence.capabilities.runlog import RunLog
 from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.search import Search
+from curio_persistence.capabilities.similarity import Similarity
 from curio_persistence.capabilities.snapshots import Snapshots
 from curio_persistence.capabilities.stats import Stats
 from curio_persistence.capabilities.usage import Usage
@@ -63,6 +64,7 @@ PAIRS = {
     Metrics: awaited.AsyncMetrics,
     RunLog: awaited.AsyncRunLog,
     Search: awaited.AsyncSearch,
+    Similarity: awaited.AsyncSimilarity,
     RunRecorder: aio.AsyncRunRecorder,
     Stream: aio.AsyncStream,
 }

@@ -124,6 +124,8 @@ THIRD_PARTY = {
     ("archive.erasing", "pyarrow"),
     ("archive.files", "pyarrow"),
     ("capabilities.alerts.webhooks", "urllib3"),
+    ("capabilities.similarity.models", "numpy"),
+    ("capabilities.similarity.models", "wordllama"),
     ("export.formats", "pyarrow"),
     ("interop.adapters.langchain", "langchain_core"),
     ("interop.adapters.langchain_messages", "langchain_core"),

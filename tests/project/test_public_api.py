@@ -38,6 +38,7 @@ from curio_persistence.capabilities.events import EventFilters
 from curio_persistence.capabilities.metrics import MetricFilters
 from curio_persistence.capabilities.runs import RunFilters
 from curio_persistence.capabilities.search import Search, SearchFilters
+from curio_persistence.capabilities.similarity import SimilarFilters, Similarity
 from curio_persistence.capabilities.usage import UsageFilters
 from curio_persistence.tables import TABLES
 
@@ -125,6 +126,8 @@ NAMES = [
     "SessionPlace",
     "SessionStatus",
     "Setting",
+    "SimilarHit",
+    "SimilarHits",
     "Snapshot",
     "SourceReport",
     "Span",
@@ -241,13 +244,13 @@ OTHERS = {
     "search: bool | None = None, "
     "archive: str | os.PathLike[str] | None = None, chain: bool | None = None, "
     "audit_key: str | None = None, dedupe: bool | None = None, "
-    "prices: PricesLike | None = None) -> Persistence",
+    "prices: PricesLike | None = None, embed: EmbedLike = None) -> Persistence",
     SQLitePersistence: "(db_path: str | os.PathLike[str] = 'agent_sdk.db', *, durability: "
     "Durability = 'normal', read_only: bool = False, initialize: bool = True, lock_timeout: "
     "float = 30.0, redactor: Redactor | str | Collection[str] | None = None, "
     "capture_content: CaptureContent = 'full', search: bool | None = None, "
     "chain: bool = False, audit_key: str | None = None, dedupe: bool = False, "
-    "prices: PricesLike = True, clock: Clock | None = None) -> None",
+    "prices: PricesLike = True, embed: EmbedLike = None, clock: Clock | None = None) -> None",
     PostgresPersistence: "(host: str | None = None, port: int | None = None, database: str | "
     "None = None, user: str | None = None, password: str | None = None, schema: str = "
     "'agent_sdk', min_connections: int = 1, max_connections: int = 10, *, dsn: str | None = "
@@ -258,17 +261,18 @@ OTHERS = {
     "Collection[str] | None = None, "
     "capture_content: CaptureContent = 'full', search: bool | None = None, "
     "chain: bool = False, audit_key: str | None = None, dedupe: bool = False, "
-    "prices: PricesLike = True, clock: Clock | None = None) -> None",
+    "prices: PricesLike = True, embed: EmbedLike = None, clock: Clock | None = None) -> None",
     InMemoryPersistence: "(*, read_only: bool = False, "
     "redactor: Redactor | str | Collection[str] | None = None, "
     "capture_content: CaptureContent = 'full', search: bool | None = None, "
     "chain: bool = False, audit_key: str | None = None, dedupe: bool = False, "
-    "prices: PricesLike = True, clock: Clock | None = None) -> None",
+    "prices: PricesLike = True, embed: EmbedLike = None, clock: Clock | None = None) -> None",
     InMemoryPersistence.clear_all: "(self) -> None",
     InMemoryPersistence.get_all_data: "(self) -> dict[str, Any]",
     Persistence: "(store: Store, *, initialize: bool = True, clock: Clock | None = None, "
     "redaction: Redaction | None = None, search: bool | None = None, chain: bool = False, "
-    "audit_key: str | None = None, dedupe: bool = False, prices: PricesLike = True) -> None",
+    "audit_key: str | None = None, dedupe: bool = False, prices: PricesLike = True, "
+    "embed: EmbedLike = None) -> None",
     Persistence.log_audit_event: "(self, event: Mapping[str, Any]) -> None",
     Persistence.get_audit_events: "(self, run_id: str | None = None, agent_id: str | None = None, "
     "limit: int | None = 100) -> list[dict[str, Any]]",
@@ -338,7 +342,7 @@ OTHERS = {
     "capture_content: CaptureContent = 'full', "
     "statement_timeout: float | None = 10.0, chain: bool = False, "
     "audit_key: str | None = None, dedupe: bool = False, prices: PricesLike = True, "
-    "layout: Layout | None = None) -> None",
+    "layout: Layout | None = None, embed: EmbedLike = None) -> None",
     DatabaseConfig.from_env: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "
     "given: Given | None = None) -> DatabaseConfig",
     DatabaseConfig.explain: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "
@@ -350,6 +354,16 @@ OTHERS = {
     "| None = 50, "
     "cursor: str | None = None, max_wait: float | None = 10.0, "
     "**filters: Unpack[SearchFilters]) -> SearchPage",
+    Persistence.similar: "(self, to: str | Sequence[float], *, top: int = 20, kind: TextKind "
+    "| None = None, max_wait: float | None = 10.0, **filters: Unpack[SimilarFilters]) -> "
+    "SimilarHits",
+    Similarity.find: "(self, to: Any, *, top: int = 20, kind: TextKind | None = None, max_wait: "
+    "float | None = 10.0, **filters: Unpack[SimilarFilters]) -> SimilarHits",
+    Similarity.index_pending: "(self, *, limit: int | None = None, max_wait: float | None = "
+    "None, progress: Progress | None = None) -> int",
+    Similarity.pending: "(self) -> int",
+    Similarity.models: "(self) -> dict[str, int]",
+    Similarity.delete: "(self, model: str | None = None) -> int",
     Persistence.compact: "(self) -> None",
     Persistence.backup: "(self, destination: str | os.PathLike[str], *, "
     "progress: Progress | None = None) -> BackupReport",
@@ -365,6 +379,7 @@ OTHERS = {
     Search.check: "(self, *, deep: bool = False) -> list[HealthCheck]",
 }
 FILTERS: dict[type, str] = {
+    SimilarFilters: "agent_id run_id session_id user_id status tags any_tags since until",
     RunFilters: "agent_id run_id session_id parent_run_id status tags any_tags user_id "
     "source project metadata since until",
     EventFilters: "agent_id run_id session_id user_id event_type level min_level payload seq "
@@ -470,18 +485,22 @@ FILTERED = {
     Persistence.analytics: AnalyticsFilters,
     Persistence.query_metrics: MetricFilters,
     Persistence.search_text: SearchFilters,
+    Persistence.similar: SimilarFilters,
 }
+
+SUBJECTS = {"query_metrics": ["score"], "search_text": ["words"], "similar": ["words"]}
 
 
 @pytest.mark.parametrize("method", FILTERED, ids=lambda method: method.__name__)
 def test_an_unknown_filter_is_refused_by_its_name(method: Any) -> None:
-    subject = {"query_metrics": ["score"], "search_text": ["words"]}.get(method.__name__, [])
+    subject = SUBJECTS.get(method.__name__, [])
     with pytest.raises(TypeError, match="'agent' is not a filter here; the filters are agent_id,"):
         method(InMemoryPersistence(), *subject, agent="a")
 
 
 @pytest.mark.parametrize(
-    "method", [each for each in FILTERED if each.__name__.startswith(("query_", "search_"))]
+    "method",
+    [each for each in FILTERED if each.__name__.startswith(("query_", "search_", "similar"))],
 )
 def test_each_filter_is_documented_in_the_docstring(method: Any) -> None:
     told = " ".join(str(method.__doc__).split()).replace("since ≤ t < until", "`since` `until`")
@@ -494,7 +513,7 @@ def test_each_filter_can_be_given(method: Any) -> None:
     filters = {name: filters[name] for name in FILTERED[method].__annotations__}
     filters |= {name: {"a": 1} for name in ("payload", "metadata") if name in filters}
     filters |= {name: 1 for name in ("seq",) if name in filters}
-    subject = {"query_metrics": ["score"], "search_text": ["words"]}.get(method.__name__, [])
+    subject = SUBJECTS.get(method.__name__, [])
     assert method(InMemoryPersistence(), *subject, **filters) is not None
 
 

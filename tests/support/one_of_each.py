@@ -33,6 +33,7 @@ from curio_persistence.tables import (
     CONSOLE_SESSIONS,
     CONSUMERS,
     CONTENT,
+    EMBEDDINGS,
     EVENTS,
     EXPIRED_TOTALS,
     LIFECYCLE,
@@ -51,6 +52,7 @@ from curio_persistence.tables.audit import ChainHead
 from curio_persistence.tables.changes import RowChange
 from curio_persistence.tables.consumers import ConsumerPosition
 from curio_persistence.tables.content import ContentBlob
+from curio_persistence.tables.embeddings import Embedding
 from curio_persistence.tables.keys import ApiKey, ConsoleSession
 from curio_persistence.tables.lifecycle import (
     ExpiredTotal,
@@ -109,6 +111,7 @@ RECORDS: dict[Table[Any], Any] = {
     CONTENT: ContentBlob("0" * 49, 1, None, None, b"\0\xff\\\n"),
     CONSUMERS: ConsumerPosition("consumer", EVENTS.name, "[0]", NOON),
     CHANGES: RowChange(RUNS.name, 1),
+    EMBEDDINGS: Embedding(RUNS.name, 1, "prompt", "model", 1, -(2**63), b"\0\x3c"),
 }
 
 

@@ -16,14 +16,13 @@ from curio_persistence.capabilities.analytics.counting import Counting, Groups
 from curio_persistence.capabilities.analytics.records import PERIOD_TOTALS, PeriodTotals
 from curio_persistence.capabilities.analytics.window import Window, moment_of
 from curio_persistence.capabilities.grouping import GroupBy, Grouping
-from curio_persistence.capabilities.record_filter import TAG_CONDITIONS, Condition, FilterKind
+from curio_persistence.capabilities.record_filter import TAG_CONDITIONS, TAGS_OF_RUN, FilterKind
 from curio_persistence.capabilities.time_zones import PERIODS
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.results.pages import Records
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import Filter, Select
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
@@ -40,21 +39,11 @@ class AnalyticsFilters(TypedDict, total=False):
     any_tags: str | Collection[str] | None
 
 
-def _of_its_run(condition: Condition) -> Condition:
-    """Return a condition on runs as one on the records that belong to them."""
-    return condition._replace(
-        where=lambda value: (
-            Filter("run_id", "in", Select(RUNS, "run_id", condition.where(value))),
-        )
-    )
-
-
 _OF_RUN = ("session_id", "user_id")
-_TAGS_OF_RUN = {name: _of_its_run(each) for name, each in TAG_CONDITIONS.items()}
 _KINDS: Mapping[Table[Any], FilterKind] = {
     RUNS: FilterKind(RUNS, AnalyticsFilters, conditions=TAG_CONDITIONS),
-    EVENTS: FilterKind(EVENTS, AnalyticsFilters, _OF_RUN, _TAGS_OF_RUN),
-    USAGE: FilterKind(USAGE, AnalyticsFilters, _OF_RUN, _TAGS_OF_RUN),
+    EVENTS: FilterKind(EVENTS, AnalyticsFilters, _OF_RUN, TAGS_OF_RUN),
+    USAGE: FilterKind(USAGE, AnalyticsFilters, _OF_RUN, TAGS_OF_RUN),
 }
 
 

@@ -123,7 +123,7 @@ class Search(Capability):
         """
         check_progress(progress)
         limit = None if limit is None else checked_count("limit", limit)
-        until = None if max_wait is None else monotonic() + _checked_wait(max_wait)
+        until = None if max_wait is None else monotonic() + checked_wait(max_wait)
         if not self.active:
             return 0
         return self._indexing.index_pending(limit=limit, until=until, progress=progress)[0]
@@ -222,7 +222,7 @@ class Search(Capability):
         if order not in get_args(SearchOrder):
             raise InvalidValueError(f'order is "newest" or "rank", not {order!r}.', field="order")
         count = _EVERYTHING if limit is None else checked_count("limit", limit)
-        end = monotonic() + (inf if max_wait is None else _checked_wait(max_wait))
+        end = monotonic() + (inf if max_wait is None else checked_wait(max_wait))
         where = _FILTERS.of(filters).where(self._clock)
         metadata = self._indexing.metadata()
         self._refuse_disabled(metadata)
@@ -330,7 +330,8 @@ def _question(query: str, where: Where, runs: frozenset[str]) -> Question:
     return Question(parse_query(query), values, runs, bounds.get(">="), bounds.get("<"))
 
 
-def _checked_wait(max_wait: Any) -> float:
+def checked_wait(max_wait: Any) -> float:
+    """Return a number of seconds to wait; raise InvalidValueError for what is none."""
     if isinstance(max_wait, bool) or not isinstance(max_wait, int | float) or not max_wait >= 0:
         raise InvalidValueError(
             f"max_wait is a number of seconds, or None, not {max_wait!r}.", field="max_wait"

@@ -69,7 +69,7 @@ def texts_of(kind: int, record: Any) -> Iterator[tuple[str, str]]:
     """Yield the searched fields of a record, as people read them."""
     for field in KINDS[kind].texts:
         if text := getattr(record, field):
-            yield field, _readable(text)
+            yield field, readable(text)
 
 
 def text_size(kind: int, record: Any) -> int:
@@ -152,7 +152,7 @@ def slot_at(moment: datetime) -> int:
 
 def _pieces(text: str) -> Iterator[str]:
     """Yield the keys and values of a payload, or all of it where it is not JSON."""
-    value = _parsed(text)
+    value = parsed(text)
     if value is None:
         yield text
         return
@@ -168,9 +168,9 @@ def _pieces(text: str) -> Iterator[str]:
             yield value if isinstance(value, str) else json.dumps(value)
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Return a payload without brackets and quotation marks."""
-    value = _parsed(text)
+    value = parsed(text)
     try:
         return text if value is None else _shown(value)
     except RecursionError:  # It is nested so deep that it could just be parsed.
@@ -185,7 +185,7 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
     """Return the value of a payload that is JSON, numbers as their text; else None."""
     if not text.lstrip().startswith(("{", "[", '"')):
         return None  # A number is a word, and so are NaN and Infinity.

@@ -13,6 +13,7 @@ from time import monotonic, sleep
 from typing import Any, Literal, NamedTuple
 
 from curio_persistence.capabilities.consumers import Consumer
+from curio_persistence.capabilities.deletions import forget_meanings
 from curio_persistence.capabilities.search.documents import NUMBERS, document_of, is_cut, text_size
 from curio_persistence.errors import BusyError
 from curio_persistence.progress import Progress
@@ -329,6 +330,7 @@ class Indexing:
 
     def remove(self, table: Table[Any], words: Words) -> Mapping[int, int]:
         """Remove records that are about to be deleted or to change; return the slots they had."""
+        forget_meanings(self._store, table, list(words))
         index, kind = self._store.search_index, NUMBERS[table]
         slots = index.slots(kind, list(words))
         if self._needs_words(table):  # Some may have been indexed since `words` was called.
@@ -350,6 +352,7 @@ class Indexing:
         That takes a fraction of the time. No search finds the records. `Search.remove_orphans`
         removes the words.
         """
+        forget_meanings(self._store, table, ids)
         index, kind = self._store.search_index, NUMBERS[table]
         if not index.slots(kind, ids):
             return

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curio_persistence.errors import ConfigurationError
@@ -72,6 +74,16 @@ def add_archive_option(parser: _ActionsContainer) -> None:
         metavar="DESTINATION",
         help="with the runs that `archive` moved there: a directory or a URL; its folder of "
         "another database is DESTINATION/FOLDER",
+    )
+
+
+def add_embed_option(parser: _ActionsContainer) -> None:
+    """`--embed`, for commands that compare meanings."""
+    parser.add_argument(
+        "--embed",
+        metavar="MODULE:CALLABLE",
+        help="what turns texts into vectors (CURIO_EMBED), in place of the model of the extra "
+        "'similar'; also a module of the current folder",
     )
 
 
@@ -150,6 +162,9 @@ def database(options: Namespace) -> DatabaseConfig:
     from curio_persistence import DatabaseConfig
 
     config = DatabaseConfig.from_env(given=given_by(options))
+    if hasattr(options, "embed"):
+        sys.path.append(str(Path.cwd()))  # Where a module of the user's may be.
+        config = replace(config, embed=options.embed or config.embed)
     if options.statement_timeout is None:
         return config
     return replace(config, statement_timeout=options.statement_timeout or None)

@@ -30,6 +30,11 @@ def short_ids(ids: Iterable[str | None]) -> Mapping[str, str]:
     }
 
 
+def is_short(typed: str) -> bool:
+    """Return whether a text looks like an id that a table has cut."""
+    return re.fullmatch("[0-9a-f]{8}-?[0-9a-f-]{3,}", typed) is not None
+
+
 def full_id(persistence: Persistence, typed: str) -> str:
     """Return the id of the run that a short id names, or `last`; any other text as it is."""
     if persistence.get_agent_run(typed) is not None:

@@ -1,0 +1,180 @@
+"""Find the records whose texts are most similar to a question, among those that pass filters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple, TypedDict
+
+from curio_persistence.capabilities.record_filter import TAG_CONDITIONS, TAGS_OF_RUN, FilterKind
+from curio_persistence.capabilities.similarity.hits import SimilarHit
+from curio_persistence.capabilities.similarity.matrix import LABELS, Matrix
+from curio_persistence.capabilities.similarity.models import numpy
+from curio_persistence.capabilities.similarity.texts import FIELDS, Text, TextKind, text_of
+from curio_persistence.capabilities.windows import TimeLike
+from curio_persistence.store.base import Store
+from curio_persistence.store.filters import Filter, Where
+from curio_persistence.store.table import Table
+from curio_persistence.tables import EMBEDDINGS, EVENTS, RUNS, USAGE
+
+_FEW = 20_000
+"""Records that pass filters of which all are compared; of more, the most similar are looked at
+until enough of them pass."""
+_AT_LEAST = 50
+_AT_ONCE = 1_000
+_SHOWN = 160
+
+
+class SimilarFilters(TypedDict, total=False):
+    """The filters of what is similar; session, user, status and tags are those of the run."""
+
+    agent_id: str | None
+    run_id: str | Collection[str] | None
+    session_id: str | None
+    user_id: str | None
+    status: str | Collection[str] | None
+    tags: str | Collection[str] | None
+    any_tags: str | Collection[str] | None
+    since: TimeLike | None
+    until: TimeLike | None
+
+
+_OF_RUN = ("session_id", "user_id", "status")
+FILTERS: Mapping[Table[Any], FilterKind] = {
+    RUNS: FilterKind(RUNS, SimilarFilters, conditions=TAG_CONDITIONS),
+    USAGE: FilterKind(USAGE, SimilarFilters, _OF_RUN, TAGS_OF_RUN),
+    EVENTS: FilterKind(EVENTS, SimilarFilters, _OF_RUN, TAGS_OF_RUN),
+}
+
+Ranked = Iterator[tuple[int, float]]
+"""Ids of embeddings with their scores, the best first."""
+
+
+class Question(NamedTuple):
+    """A vector, the kinds of texts that are compared with it, and the filters of their records."""
+
+    vector: Any
+    kind: TextKind | None
+    where: Mapping[Table[Any], Where]
+    is_filtered: bool
+
+
+class Finder:
+    """Finds what is similar to one question."""
+
+    def __init__(self, store: Store, model: str, matrix: Matrix, question: Question) -> None:
+        self._store = store
+        self._model = model
+        self._matrix = matrix
+        self._question = question
+
+    def find(self, top: int) -> list[SimilarHit]:
+        """Return the `top` most similar texts; of equally similar ones the last stored first."""
+        hits: list[SimilarHit] = []
+        if not top:
+            return hits
+        for some in _chunks(self._ranked(max(2 * top, _AT_LEAST)), max(top, _AT_LEAST)):
+            hits += self._hits(some)
+            if len(hits) >= top:
+                break
+        return hits[:top]
+
+    # --- candidates ---------------------------------------------------------------------------
+
+    def _ranked(self, size: int) -> Ranked:
+        np = numpy()
+        ids, labels, scores = self._matrix.compare(self._question.vector)
+        wanted = np.ones(len(ids), bool)
+        if (kind := self._question.kind) is not None:
+            numbers = [number for number, label in enumerate(LABELS) if label[1] == kind]
+            wanted &= np.isin(labels, numbers)
+        if self._question.is_filtered and (chosen := self._chosen()) is not None:
+            wanted &= np.isin(ids, chosen)
+        return _in_order(ids[wanted], scores[wanted], size)
+
+    def _chosen(self) -> list[int] | None:
+        """Return the embeddings of the records that pass the filters; None if these are many."""
+        of_tables: dict[Table[Any], list[int]] = {}
+        left = _FEW
+        for table, where in self._question.where.items():
+            rows = self._store.select_columns(table, ("id",), where, left + 1)
+            left -= len(rows)
+            if left < 0:
+                return None
+            of_tables[table] = [ident for (ident,) in rows]
+        return [
+            ident
+            for table, ids in of_tables.items()
+            for at in range(0, len(ids), _AT_ONCE)
+            for ident in self._embeddings_of(table, ids[at : at + _AT_ONCE])
+        ]
+
+    def _embeddings_of(self, table: Table[Any], ids: Sequence[int]) -> list[int]:
+        where = (
+            Filter("row_id", "in", tuple(ids)),
+            Filter("table_name", "=", table.name),
+            Filter("model", "=", self._model),
+        )
+        return [ident for (ident,) in self._store.select_columns(EMBEDDINGS, ("id",), where)]
+
+    # --- records ------------------------------------------------------------------------------
+
+    def _hits(self, ranked: Sequence[tuple[int, float]]) -> Iterator[SimilarHit]:
+        """Yield the hits among these: the records decide, which may have changed meanwhile."""
+        columns = ("id", "table_name", "row_id", "kind", "text_hash")
+        ids = (Filter("id", "in", tuple(ident for ident, _ in ranked)),)
+        rows = {row[0]: row[1:] for row in self._store.select_columns(EMBEDDINGS, columns, ids)}
+        records = self._records({(name, row_id) for name, row_id, *_ in rows.values()})
+        for ident, score in ranked:
+            if ident in rows:  # Else the record was deleted.
+                name, row_id, kind, text_hash = rows[ident]
+                table, record = records.get((name, row_id), (RUNS, None))
+                if record is not None:
+                    text = Text(row_id, record.run_id, kind, text_of(table, record, kind))
+                    if text.hash == text_hash:
+                        yield _hit(table, record, text, score)
+
+    def _records(self, names: Collection[tuple[str, int]]) -> dict[tuple[str, int], Any]:
+        """Return the records that pass the filters, with their tables."""
+        found: dict[tuple[str, int], Any] = {}
+        for table, where in self._question.where.items():
+            ids = tuple(sorted(row_id for name, row_id in names if name == table.name))
+            if ids:
+                columns = self._store.select(table, (Filter("id", "in", ids), *where))
+                found |= {(table.name, r.id): (table, r) for r in table.decode(columns)}
+        return found
+
+
+def _in_order(ids: Any, scores: Any, size: int) -> Ranked:
+    """Yield ids and scores, the best first; the best `size` are sorted first, then more."""
+    np = numpy()
+    while len(ids):
+        least = np.partition(scores, -size)[-size] if size < len(ids) else scores.min()
+        now = scores >= least
+        order = np.lexsort((-ids[now], -scores[now]))
+        yield from zip(ids[now][order].tolist(), scores[now][order].tolist(), strict=True)
+        ids, scores, size = ids[~now], scores[~now], size * 4
+
+
+def _chunks(ranked: Ranked, size: int) -> Iterator[list[tuple[int, float]]]:
+    while some := list(islice(ranked, size)):
+        yield some
+
+
+def _hit(table: Table[Any], record: Any, text: Text, score: float) -> SimilarHit:
+    return SimilarHit(
+        text.kind,
+        record.run_id,
+        record.agent_id,
+        getattr(record, table.ages_by),
+        FIELDS[table][text.kind],
+        _line(text.text),
+        round(score, 3),
+        record,
+    )
+
+
+def _line(text: str) -> str:
+    """Return the beginning of a text on one line."""
+    line = " ".join(text[: _SHOWN * 2].split())
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"

@@ -1,0 +1,152 @@
+"""The vectors of one model in memory: one multiplication compares a question with all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from threading import Lock
+from typing import Any, NamedTuple
+
+from curio_persistence.capabilities.similarity.models import numpy
+from curio_persistence.capabilities.similarity.texts import FIELDS
+from curio_persistence.concurrency import forking
+from curio_persistence.store.base import Store
+from curio_persistence.store.filters import Filter, Order
+from curio_persistence.store.table import Columns
+from curio_persistence.tables import EMBEDDINGS
+
+LABELS = [(table.name, kind) for table, kinds in FIELDS.items() for kind in kinds]
+"""The kinds of texts by table; the position of one is its number."""
+_NUMBERS = {label: number for number, label in enumerate(LABELS)}
+_ROWS = 16_384
+"""Vectors that are read at a time."""
+_LARGEST = 131_072
+_FULL_PRECISION = 256 << 20
+_MOST = 1 << 30
+"""Bytes of vectors that are kept with 32 bits a number, and all that are kept. Those behind are
+read for each question."""
+_PART = EMBEDDINGS.part("id", "table_name", "kind", "text_hash", "vector")
+_BY_ID = (Order("id"),)
+
+
+class Scores(NamedTuple):
+    """For each text its embedding's id, the number of its label, and how similar it is."""
+
+    ids: Any
+    labels: Any
+    scores: Any
+
+
+class Block(NamedTuple):
+    """Some vectors, each once: `which` are their positions, for each text."""
+
+    ids: Any
+    labels: Any
+    hashes: Any
+    which: Any
+    vectors: Any
+
+    def compare(self, question: Any) -> Scores:
+        np = numpy()
+        found = self.vectors.astype(np.float32, copy=False) @ question
+        # The last digits depend on the position in a block.
+        return Scores(self.ids, self.labels, found.round(6)[self.which])
+
+
+class Matrix(forking.Forkable):
+    """The vectors of a model, read once and then only those that are new."""
+
+    def __init__(self, store: Store, model: str) -> None:
+        self._store = store
+        self._model = Filter("model", "=", model)
+        self._blocks: tuple[Block, ...] = ()
+        self._lock = Lock()
+        forking.follow(self)
+
+    def start_again(self) -> None:
+        self._lock = Lock()
+
+    def compare(self, question: Any) -> Scores:
+        """Compare all texts with a question."""
+        np = numpy()
+        with self._lock:
+            self._blocks, rest = self._updated(self._blocks)
+        found = [block.compare(question) for block in self._blocks]
+        found += [block.compare(question) for block in rest]
+        if not found:
+            nothing = np.zeros(0, np.int64)
+            return Scores(nothing, nothing, np.zeros(0, np.float32))
+        return Scores(*map(np.concatenate, zip(*found, strict=True)))
+
+    def _updated(self, blocks: tuple[Block, ...]) -> tuple[tuple[Block, ...], Iterator[Block]]:
+        """Return the blocks with what is new, and a reader of what there is no room for."""
+        if blocks and not self._is_stored(blocks[-1]):
+            blocks = ()  # The newest row was deleted, and its id may be that of another one.
+        kept = list(blocks)
+        new = self._read(int(kept[-1].ids[-1]) if kept else 0)
+        for block in new:
+            if sum(each.vectors.nbytes for each in kept) + block.vectors.nbytes > _MOST:
+                return tuple(kept), self._read(int(block.ids[0]) - 1)
+            kept.append(_compressed(block, kept))
+            _merge_last(kept)
+        return tuple(kept), iter(())
+
+    def _is_stored(self, block: Block) -> bool:
+        last = (self._model, Filter("id", "=", int(block.ids[-1])))
+        stored = self._store.select_columns(EMBEDDINGS, ("text_hash",), last)
+        return stored == [(int(block.hashes[-1]),)]
+
+    def _read(self, after: int) -> Iterator[Block]:
+        """Yield the vectors behind an id."""
+        while True:
+            where = (self._model, Filter("id", ">", after))
+            columns = self._store.select(_PART, where, order=_BY_ID, limit=_ROWS)
+            if not columns[0]:
+                return
+            yield _block(columns)
+            if len(columns[0]) < _ROWS:
+                return
+            after = columns[0][-1]
+
+
+def _block(columns: Columns) -> Block:
+    np = numpy()
+    ids, tables, kinds, hashes, vectors = columns
+    labels = [_NUMBERS[label] for label in zip(tables, kinds, strict=True)]
+    distinct, which = _distinct(np.array(hashes, np.int64))
+    stored = b"".join(map(bytes, (vectors[at] for at in distinct)))
+    matrix = np.frombuffer(stored, "<f2").reshape(len(distinct), -1).astype(np.float32)
+    numbers = np.array(ids, np.int64), np.array(labels, np.uint8), np.array(hashes, np.int64)
+    return Block(*numbers, which, matrix)
+
+
+def _distinct(hashes: Any) -> Any:
+    """Return the positions of the first of each text, and for each text which one it is."""
+    np = numpy()
+    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    return first, which.astype(np.int32)
+
+
+def _compressed(block: Block, kept: Sequence[Block]) -> Block:
+    """Return a block with 16 bits a number if there are many vectors: comparing takes longer."""
+    np = numpy()
+    if sum(each.vectors.nbytes for each in kept) + block.vectors.nbytes <= _FULL_PRECISION:
+        return block
+    return block._replace(vectors=block.vectors.astype(np.float16))
+
+
+def _merge_last(blocks: list[Block]) -> None:
+    """Merge the last blocks while they are small, so that there are few."""
+    while len(blocks) > 1:
+        before, last = blocks[-2:]
+        if len(before.ids) > 2 * len(last.ids) or len(before.ids) + len(last.ids) > _LARGEST:
+            return
+        blocks[-2:] = [_merged(before, last)]
+
+
+def _merged(before: Block, last: Block) -> Block:
+    np = numpy()
+    ids, labels, hashes = (np.concatenate(pair) for pair in zip(before[:3], last[:3], strict=True))
+    distinct, which = _distinct(hashes)
+    positions = np.concatenate((before.which, last.which + len(before.vectors)))[distinct]
+    vectors = np.concatenate((before.vectors, last.vectors))[positions]
+    return Block(ids, labels, hashes, which, vectors)
