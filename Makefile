@@ -30,7 +30,7 @@ OTEL := .venv-otel
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-otel demo-console quick test test-all faults soak check docs grafana lint bench bench-archive bench-console bench-peers bench-scale otlp-peers vendor pictures console-golden format clean
+.PHONY: help demo demo-otel demo-console quick test test-all matrix faults soak check docs grafana lint bench bench-archive bench-console bench-peers bench-scale otlp-peers vendor pictures console-golden format clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,10 @@ test: $(DEV) ## Run the tests, on memory, SQLite and PostgreSQL 18
 
 test-all: BACKENDS := all
 test-all: $(ALL) $(OTEL)/.installed ## Run every test on every backend
+	$(PYTEST) $(TESTS)
+
+matrix: BACKENDS := matrix
+matrix: $(ALL) $(OTEL)/.installed ## Run every test, all of the contract on the oldest server too
 	$(PYTEST) $(TESTS)
 
 faults: BACKENDS := all

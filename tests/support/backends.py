@@ -14,6 +14,8 @@ from curio_persistence.backends.postgres.timed import Layout
 VARIABLE = "CURIO_TEST_BACKENDS"
 DEFAULT = ("memory", "sqlite", "postgres18")
 ALL = (*DEFAULT, "sqlite_memory", "postgres16", "postgres15", "clickhouse")
+EVERYTHING = ("all", "matrix")
+"""Names for all of them; in a matrix the oldest server has every test of the contract too."""
 
 
 def chosen(*names: str) -> list[str]:
@@ -22,10 +24,16 @@ def chosen(*names: str) -> list[str]:
     Names that follow a space describe a variant: "sqlite analyzed" goes with "sqlite".
     """
     value = os.environ.get(VARIABLE, ",".join(DEFAULT))
-    wanted = ALL if value == "all" else value.split(",")
+    wanted = ALL if value in EVERYTHING else value.split(",")
     if unknown := set(wanted) - set(ALL):
-        raise ValueError(f"{VARIABLE} names {sorted(unknown)}; known are {', '.join(ALL)} and all")
+        known = ", ".join((*ALL, *EVERYTHING))
+        raise ValueError(f"{VARIABLE} names {sorted(unknown)}; known are {known}")
     return [name for name in names if name.partition(" ")[0] in wanted]
+
+
+def is_matrix() -> bool:
+    """Return whether this run has every test on every server."""
+    return os.environ.get(VARIABLE) == "matrix"
 
 
 # TRUNCATE replaces the files of each table and index; deleting few rows costs a hundredth of it.
