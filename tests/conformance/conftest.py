@@ -41,8 +41,9 @@ REPLICA = "clickhouse"
 OLDEST = "postgres15"
 _STATEMENTS = """
 analytics approvals batches chains changes content event_ids every_table filters frames isolation
-json json_objects keys lifecycle metrics order pages payloads retention runs scores search search_texts
-sessions snapshots spans sql stats steps streams stubs text time totals traces transactions values
+json json_objects keys lifecycle metrics order pages payloads retention runs scores search
+search_texts sessions snapshots spans sql stats steps streams stubs text time totals traces
+transactions values
 """
 STATEMENTS = frozenset(f"test_{name}" for name in _STATEMENTS.split())
 """The modules of the contract that the oldest server runs, between them all statements.
