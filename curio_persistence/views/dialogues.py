@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, Literal
 
-from curio_persistence.models import MCP_CALL, AgentLLMUsage, AgentRunEvent
+from curio_persistence.models import MCP_CALL, AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.views.histories import History
 from curio_persistence.views.messages import (
     ATTACHMENT,
@@ -56,6 +56,7 @@ class Action:
     call_id: str | None = None
     result: Any = None
     error: str | None = None
+    at: datetime | None = None
     took_ms: float | None = None
     is_answered: bool = False
     is_recorded: bool = False
@@ -99,6 +100,7 @@ def dialogue_of(history: History) -> Dialogue:
     steps = steps_of(history, complete=True)
     for step in _in_order(steps):
         listener.hear(step)
+    listener.conclude(history.run)
     asked = history.run.objective
     if asked and not listener.was_asked:
         first = next((n for n, each in enumerate(listener.said) if each.speaker != "system"), None)
@@ -159,6 +161,18 @@ class _Listener:
             self._message(step)
         elif step.kind in ("thinking", "observation"):
             self._noted(step)
+
+    def conclude(self, run: AgentRun) -> None:
+        """Say what the run has put out, where no answer of a model tells that."""
+        last = self.said[-1] if self.said else None
+        at = run.finished_at or (begin_of(run) if last is None else last.at)
+        if not run.final_synthesis_output or (last and last.speaker == "agent" and last.text):
+            return
+        text = str(run.final_synthesis_output)
+        if last is not None and last.speaker == "agent" and not last.actions:
+            last.text = text
+        else:
+            self._say(Utterance("agent", at, text))
 
     def _say(self, utterance: Utterance) -> Utterance:
         self.said.append(utterance)
@@ -253,31 +267,42 @@ class _Listener:
         span, around = _spans(step)
         event = step.record
         rest = step.parts.get("data")
-        rest = rest if isinstance(rest, dict) else {}
+        is_unfinished = isinstance(rest, dict) and rest.get("unfinished") is True
         name = step.name
         if isinstance(event, AgentRunEvent) and event.event_type == MCP_CALL:
             name = "mcp__" + name.replace("/", "__", 1)
-        arguments = parsed(step.parts.get("args", rest.get("arguments")))
+        arguments = parsed(step.parts.get("args"))
         utterance = self._of_span.get(around or "") or self._agent(step)
         action = next((each for each in utterance.actions if _is_same(each, name, arguments)), None)
         if action is None:
             action = Action(name, arguments)
             utterance.actions.append(action)
-        action.call_id, action.is_recorded = span or action.call_id, True
+        action.call_id, action.is_recorded, action.at = span or action.call_id, True, step.at
         action.result, action.error, action.took_ms = (
             *(step.parts.get("result"), step.error),
             step.took_ms,
         )
-        action.is_answered = not (step.is_open or rest.get("unfinished"))
+        action.is_answered = not (step.is_open or is_unfinished)
         if span:
             self._actions[span] = action
 
     def _delegated(self, step: Step) -> None:
         """Note a run that this one began, in the call of a tool that did so if that is known."""
         assert step.child is not None, "a run that is a step is a child"
-        action = self._actions.get(step.parent_span_id or "")
+        action = self._actions.get(step.parent_span_id or "") or self._going_on(step.at)
         target = self._agent(step) if action is None else action
         target.children.append(step.child.run.run_id)
+
+    def _going_on(self, at: datetime) -> Action | None:
+        """Return the call of a tool that was going on at a time, if there was just one."""
+        found = [
+            action
+            for action in actions_of(self.said)
+            if action.at is not None
+            and action.took_ms is not None
+            and action.at <= at <= action.at + timedelta(milliseconds=action.took_ms)
+        ]
+        return found[0] if len(found) == 1 else None
 
     # --- words that are events -----------------------------------------------------------------
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -15,12 +17,16 @@ from atif import Trajectory
 from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
+    InMemoryPersistence,
     InvalidValueError,
     Persistence,
     export_atif,
     export_chat,
+    import_sessions,
 )
+from tests.support.session_samples import FOLDER, SAMPLES
 
+ATIF = "atif/trajectory-v1.8.json"
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SYSTEM = {"role": "system", "content": "You repair pumps."}
 ASKED = {"role": "user", "content": "Why does it stall?"}
@@ -277,6 +283,52 @@ def test_secrets_are_replaced_in_examples(persistence: Persistence) -> None:
     assert secret in json.dumps(examples(persistence, redact=None))
     assert secret in json.dumps(trajectories(persistence))
     assert secret not in json.dumps(trajectories(persistence, redact="all"))
+
+
+@pytest.mark.parametrize(("form", "file"), [("openai", "openai-chat"), ("sharegpt", "sharegpt")])
+def test_the_sample_of_an_export_is_met(
+    persistence: Persistence, tmp_path: Path, form: str, file: str
+) -> None:
+    _imported("atif/trajectory-v1.2.json", persistence, tmp_path)
+    expected = (FOLDER / "finetuning" / f"{file}.jsonl").read_text(encoding="utf-8")
+    written = BytesIO()
+    export_chat(persistence, written, format=form)
+    assert written.getvalue().decode().strip() == expected.strip()
+
+
+def _imported(name: str, persistence: Persistence, folder: Path) -> None:
+    sample = next(each for each in SAMPLES if each.name == name)
+    import_sessions(sample.copied_to(folder), persistence, source=sample.source)
+
+
+@pytest.mark.parametrize(
+    "name", ["claude-code", "gemini-cli", "llm/logs.db", "langfuse/trace.json", ATIF]
+)
+def test_what_was_exported_and_imported_is_the_same(
+    persistence: Persistence, tmp_path: Path, name: str
+) -> None:
+    _imported(name, persistence, tmp_path)
+    path = tmp_path / "exported.jsonl"
+    path.write_text("".join(f"{json.dumps(each)}\n" for each in trajectories(persistence)))
+    os.utime(path, (1.8e9, 1.8e9))
+    with InMemoryPersistence() as other:
+        assert import_sessions([path], other, source="atif").problems == ()
+        assert _numbers(other) == _numbers(persistence)
+        steps = [each["steps"] for each in trajectories(other)]
+        assert [len(each) for each in steps] == [
+            len(each["steps"]) for each in trajectories(persistence)
+        ]
+
+
+def _numbers(persistence: Persistence) -> Any:
+    """Return the calls, tokens and costs of each model and project, and the calls of each tool."""
+    tools = persistence.stats.summary()["tool_metrics"]
+    totals = persistence.usage.totals(group_by=("model", "provider", "project", "branch"))
+    return (
+        persistence.count_agent_runs(),
+        [replace(each, avg_latency_ms=None) for each in totals],
+        {name: (each["call_count"], each["error_count"]) for name, each in tools.items()},
+    )
 
 
 def test_files_are_whole_or_not_there(persistence: Persistence, tmp_path: Path) -> None:

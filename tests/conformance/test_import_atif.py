@@ -77,7 +77,7 @@ def test_results_tell_errors_and_times_in_their_extra(
     import_sessions([written(tmp_path / "trajectory.json", told)], persistence)
     [event] = persistence.get_agent_run_events("atif/s-1/s-1")
     data = event.get_data_dict()
-    assert (data["error"], data["latency_ms"], data["arguments"]) == ("no gauge", 12.5, {"at": 1})
+    assert (data["error"], data["latency_ms"], data["args"]) == ("no gauge", 12.5, {"at": 1})
 
 
 def test_bad_steps_are_told_and_the_rest_is_there(persistence: Persistence, tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def _by_tool(tools: Iterable[AgentRunEvent]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for tool in tools:
         data = tool.get_data_dict()
-        name = data["tool_name"]
+        name = data.get("tool_name") or data["tool"]
         if data.get("server"):
             name = f"mcp__{data['server']}__{name}"
         one = found.setdefault(name, {"calls": 0, "errors": 0, "unfinished": 0})

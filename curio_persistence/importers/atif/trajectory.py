@@ -73,8 +73,11 @@ def _turn(row: Object, trajectory_id: str, location: SourceLocation, place: Plac
     agent = _object(row.get("agent"))
     told = {"version": text(agent.get("version")), **{name: row.get(name) for name in _KEPT}}
     more = {"agent": _object(agent.get("extra")), "tool_definitions": agent.get("tool_definitions")}
-    extra = {name: each for name, each in _object(row.get("extra")).items() if name != OURS}
-    metadata = {**told, **more, "extra": extra}
+    extra = _object(row.get("extra"))
+    ours = _object(_object(extra.get(OURS)).get("metadata"))
+    where = {"project": text(ours.get("project")), "branch": text(ours.get("branch"))}
+    others = {name: each for name, each in extra.items() if name != OURS}
+    metadata = {**told, **more, **where, "extra": others}
     return Turn(
         SOURCE,
         place.session_id,

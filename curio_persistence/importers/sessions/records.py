@@ -157,8 +157,8 @@ class ToolCall:
         """Return the event; a tool named `mcp__server__tool` is an MCP server's."""
         server, tool = _mcp_parts(self.name)
         data = {
-            "tool_name": tool,
             "server": server,
+            "tool_name" if server is None else "tool": tool,
             "args": self.arguments,
             "result": self.result,
             "latency_ms": self.latency_ms,
