@@ -94,6 +94,7 @@ def copy_records(
             "Source and destination are the same database, or began as copies of one file.",
             field="destination",
         )
+    there.prepare_times(here.oldest())
     copying = _Copying(here, there, progress)
     audit_reading(source._store, source.clock, "copy", destination.location, "database")
     with here.reading() as reading:

@@ -18,6 +18,7 @@ from curio_persistence import (
     PostgresPersistence,
     SchemaMismatchError,
     connect,
+    copy_records,
 )
 from curio_persistence.backends.postgres import timed
 from curio_persistence.backends.postgres.timed import month_of
@@ -378,3 +379,64 @@ def test_a_month_is_counted_in_utc() -> None:
     east = datetime.fromisoformat("2027-01-01T00:30:00+01:00")
     assert month_of(east) == month_of(at(2026, 12)) == month_of(at(2027, 1)) - 1
     assert month_of(east + timedelta(hours=1)) == month_of(at(2027, 1))
+
+
+def test_a_check_up_tells_of_the_months(
+    open_postgres: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it_is(monkeypatch, at(2026, 11))
+    persistence = open_postgres(layout="timed")
+    store(persistence, at(1999, 1), at(2026, 12))
+
+    def told() -> tuple[str, str]:
+        [found] = [each for each in persistence.diagnose() if each.name == "partitions"]
+        return found.level, found.message
+
+    level, message = told()
+    assert level == "ok"
+    assert message.startswith("events by month from 2026-11 to 2027-02, most in 2026-12 (")
+    assert message.endswith("after them 0.0 MB")
+    it_is(monkeypatch, at(2027, 2))
+    level, message = told()
+    assert (level, message[:40]) == ("warning", "the last month of events is 2027-02: lat")
+
+
+def test_an_existing_database_is_copied_and_takes_the_name(
+    dsn: str, open_postgres: Open, ask: Ask, schema_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/scaling.md says: copy, copy again what came meanwhile, swap the names."""
+    it_is(monkeypatch, at(2026, 11))
+    plain = open_postgres()
+    monkeypatch.setattr(plain.clock, "now", lambda: at(2026, 11))
+    store(plain, YEAR_1, at(2026, 8), at(2026, 9), at(2026, 11), at(2031, 1))
+    new, aside = f"{schema_name}_timed", f"{schema_name}_plain"
+    timed_one = open_postgres(schema=new, layout="timed")
+    report = copy_records(plain, timed_one)
+    assert (report.ok, report.kept_ids, report.new_events) == (True, True, 5)
+    store(plain, at(2026, 10), at(2026, 12))
+    report = copy_records(plain, timed_one)
+    assert (report.ok, report.kept_ids, report.new_events) == (True, True, 2)
+    kept = plain.get_agent_run_events("run"), plain.get_llm_usage(limit=None)
+    stats = plain.get_agent_run_stats()
+    plain.close()
+    timed_one.close()
+    ask(f"ALTER SCHEMA {schema_name} RENAME TO {aside}")
+    ask(f"ALTER SCHEMA {new} RENAME TO {schema_name}")
+    try:
+        persistence = open_postgres()
+        assert persistence._store.is_timed
+        assert partitions(ask, schema_name)[0] == "2026_08"
+        assert rows_of(ask, schema_name, "agent_run_events") == {
+            "early": 1, "2026_08": 1, "2026_09": 1, "2026_10": 1, "2026_11": 1, "2026_12": 1,
+            "late": 1,
+        }  # fmt: skip
+        now = persistence.get_agent_run_events("run"), persistence.get_llm_usage(limit=None)
+        assert (now, persistence.get_agent_run_stats()) == (kept, stats)
+        store(persistence, at(2026, 12))  # Which is known.
+        assert len(persistence.get_agent_run_events("run")) == 7
+        event = AgentRunEvent("a", "run", event_type="new")
+        persistence.log_agent_run_event(event)
+        assert event.id is not None
+        assert event.id > max(each.id or 0 for each in kept[0])
+    finally:
+        ask(f"DROP SCHEMA {aside} CASCADE")

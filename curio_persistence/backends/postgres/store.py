@@ -255,6 +255,8 @@ class PostgresRows(PostgresCopy, PostgresQueries, PostgresTimed, PostgresBackup)
     # --- health, and what went wrong ----------------------------------------------------------
 
     def advice_on_space(self) -> str:
+        if self.is_timed:
+            return "The space of a month goes back to the disk when all of its runs have expired."
         names = [self._qualified(table.name) for table in (RUNS, EVENTS, USAGE)]
         commands = " ".join(f"-c {quote(f'REINDEX TABLE CONCURRENTLY {name}')}" for name in names)
         return (
@@ -275,6 +277,7 @@ class PostgresRows(PostgresCopy, PostgresQueries, PostgresTimed, PostgresBackup)
             server.checksums(),
             self._pool_check(server),
             health.space(tables, self._schema),
+            *((self._partitions_check(),) if self.is_timed else ()),
             self._indexes_check(self._read(health.INDEXES, ours)),
             common_health.views({v for (v,) in self._read(health.VIEWS, (self._schema_name,))}),
             self._orphans_check()

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import takewhile
 from typing import Any, Literal, get_args
 
+from curio_persistence.backends.postgres import health
 from curio_persistence.backends.postgres.ddl import PostgresDDL
 from curio_persistence.backends.postgres.pool import Connection
 from curio_persistence.backends.sql import migrations
@@ -24,7 +25,7 @@ from curio_persistence.errors import (
     ConfigurationError,
     SchemaMismatchError,
 )
-from curio_persistence.store.base import Partition, Store
+from curio_persistence.store.base import HealthCheck, Partition, Store
 from curio_persistence.store.codecs import decode_time, encode_time
 from curio_persistence.store.filters import Filter, Select
 from curio_persistence.store.query import Query
@@ -52,13 +53,6 @@ _KIND = (
     "SELECT c.relkind::text FROM pg_catalog.pg_class c "
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = %s AND c.relname = %s"
-)
-_PARTITIONS = (
-    "SELECT c.relname FROM pg_catalog.pg_inherits i "
-    "JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid "
-    "JOIN pg_catalog.pg_class p ON p.oid = i.inhparent "
-    "JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace "
-    "WHERE n.nspname = %s AND p.relname = %s ORDER BY c.relname"
 )
 _EARLY, _LATE = "early", "late"
 _INDEXED = re.compile(r' ON (?P<table>(?:"(?:[^"]|"")*"|U&"[^"]*")\."?(?P<name>\w+)"?)')
@@ -261,7 +255,22 @@ class PostgresTimed(PostgresDDL):
 
     def _partitions(self, table: Table[Any]) -> list[str]:
         """Return the names of a table's partitions."""
-        return [name for (name,) in self._read(_PARTITIONS, (self._schema_name, table.name))]
+        return [*self._sizes_of_partitions(table)]
+
+    def _sizes_of_partitions(self, table: Table[Any]) -> dict[str, int]:
+        return dict(self._read(health.PARTITIONS, (self._schema_name, table.name)))
+
+    def _partitions_check(self) -> HealthCheck:
+        sizes = self._sizes_of_partitions(EVENTS)
+        months = [
+            (f"{month // 12:04}-{month % 12 + 1:02}", sizes[_name(EVENTS, month)])
+            for month in self._months(EVENTS)
+        ]
+        # An empty one has an empty page in each of its indexes.
+        least = min(sizes.values(), default=0)
+        before, after = (sizes.get(f"{EVENTS.name}_{end}", 0) - least for end in (_EARLY, _LATE))
+        found = health.Partitions(months, before, after)
+        return health.partitions(found, f"{utc_now():%Y-%m}")
 
     def _months(self, table: Table[Any]) -> list[int]:
         """Return the months that have a partition, which follow one another."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
@@ -25,12 +26,18 @@ from curio_persistence.capabilities.transfers.hashes import RunHashes, hash_runs
 from curio_persistence.capabilities.transfers.reading import Reading, ascending
 from curio_persistence.capabilities.usage import USAGE_FILTERS, Usage
 from curio_persistence.clock import Clock
-from curio_persistence.errors import ConflictError, InvalidValueError
+from curio_persistence.errors import (
+    AccessDeniedError,
+    BusyError,
+    ConflictError,
+    InvalidValueError,
+)
 from curio_persistence.redaction import Redaction
 from curio_persistence.results.arrow import arrow_tables_of_csv
 from curio_persistence.results.csv import stream_csv
 from curio_persistence.store.base import Store
-from curio_persistence.store.filters import Filter, Order, Where
+from curio_persistence.store.codecs import decode_time, encode_time
+from curio_persistence.store.filters import Filter, Measure, Order, Where
 from curio_persistence.store.query import query_of
 from curio_persistence.store.table import Columns, Row, StoredValue, Table
 from curio_persistence.tables import (
@@ -48,6 +55,7 @@ from curio_persistence.tables import (
 )
 from curio_persistence.tables.audit import ChainHead
 
+_YEARS = timedelta(days=10 * 365)
 _FILTERS: Mapping[Table[Any], FilterKind] = {
     RUNS_AND_STUBS: RUN_FILTERS,
     EVENTS: EVENT_FILTERS,
@@ -131,6 +139,28 @@ class Transfers(Capability):
         ):
             return row
         return None
+
+    def oldest(self) -> datetime | None:
+        """Return the time of the oldest event or model call of the last years, if there are any."""
+        recent = encode_time(self._clock.now() - _YEARS)
+        return min(
+            (
+                moment
+                for table in (EVENTS, USAGE)
+                for (first,) in self._store.aggregate(
+                    table,
+                    (Measure("min", table.ages_by),),
+                    (Filter(table.ages_by, ">=", recent),),
+                )
+                if (moment := decode_time(first)) is not None
+            ),
+            default=None,
+        )
+
+    def prepare_times(self, since: datetime | None) -> None:
+        """Make partitions for rows from this time on, where there are partitions."""
+        with suppress(BusyError, AccessDeniedError):  # They are stored without them as well.
+            self._store.prepare_times(since)
 
     def reserve_ids(self, table: Table[Any], last: int) -> None:
         """See `Store.reserve_ids`."""
