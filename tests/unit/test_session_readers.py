@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import ormsgpack
 import pytest
 
+from curio_persistence import InMemoryPersistence, import_sessions
 from curio_persistence.importers.langgraph.checkpoints import time_of
 from curio_persistence.importers.langgraph.decoding import UnreadableError, decode
 from curio_persistence.importers.sessions.sources import SOURCES, source_named
@@ -91,3 +94,46 @@ def test_broken_msgpack_is_told() -> None:
     for broken in (b"", b"\xdf\xff\xff\xff\xff", b"\xa3\xff\xfe\xfd", b"\x91" * 9_000):
         with pytest.raises(UnreadableError, match="is not msgpack"):
             decode("msgpack", broken)
+
+
+def _chat(folder: Path, *lines: object) -> Path:
+    path = folder / "session-2026-10-01T09-00-00000000.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def _said(ident: str, kind: str, minute: int, text: str) -> dict[str, Any]:
+    at = f"2026-10-01T09:{minute:02}:00.000Z"
+    tokens = {"input": 10, "output": 1, "cached": 0, "thoughts": 0, "tool": 0, "total": 11}
+    more = {"model": "gemini-3-flash-preview", "tokens": tokens} if kind == "gemini" else {}
+    return {"id": ident, "timestamp": at, "type": kind, "content": text} | more
+
+
+_HEADER = {"sessionId": "s", "projectHash": "p", "startTime": "2026-10-01T09:00:00.000Z"}
+
+
+def test_messages_that_only_histories_of_gemini_have_are_read_once(tmp_path: Path) -> None:
+    first = [_said("u1", "user", 1, "One?"), _said("g1", "gemini", 2, "1")]
+    second = [*first, _said("u2", "user", 3, "Two?"), _said("g2", "gemini", 4, "2")]
+    path = _chat(
+        tmp_path, _HEADER, {"$set": {"messages": first}}, {"$set": {"messages": second}},
+        _said("u3", "user", 5, "Three?"), {"$set": {"messages": second[2:]}},
+    )  # fmt: skip
+    with InMemoryPersistence() as persistence:
+        report = import_sessions(path, persistence)
+        runs = list(persistence.iter_agent_runs())
+    assert report.sources[0].calls == report.usage == 2
+    assert {(run.objective, run.final_output, run.status) for run in runs} == {
+        ("One?", "1", "completed"),
+        ("Two?", "2", "completed"),
+        ("Three?", None, "error"),
+    }
+
+
+def test_a_rewind_to_what_is_not_there_takes_all_back(tmp_path: Path) -> None:
+    lines = [_said("u1", "user", 1, "One?"), _said("g1", "gemini", 2, "1")]
+    path = _chat(tmp_path, _HEADER, *lines, {"$rewindTo": "gone"}, _said("u2", "user", 3, "Two?"))
+    with InMemoryPersistence() as persistence:
+        import_sessions(path, persistence)
+        status = {run.objective: run.status for run in persistence.iter_agent_runs()}
+    assert status == {"One?": "cancelled", "Two?": "error"}

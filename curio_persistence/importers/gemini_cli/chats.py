@@ -24,7 +24,7 @@ _HEAD = 4_096
 _SESSION = re.compile(rb'"sessionId"\s*:\s*"([^"\\]{1,200})"')
 _IS_CHAT = re.compile(rb'"projectHash"|"\$set"|"messages"')
 SNAPSHOT = "<state_snapshot>"
-"""With this begins what a compressed history is replaced by."""
+"""What a history was compressed to begins with this."""
 
 
 @dataclass(slots=True)
@@ -90,12 +90,18 @@ def entries(file: SessionFile, context: SessionContext, report: ReportBuilder) -
 
 
 class History:
-    """What a first reading of the files tells: which lines count, and what was taken back."""
+    """What a first reading of the files tells: which lines count, and what was taken back.
+
+    Of a message the last line counts. One without a line of its own is what the last history that
+    lists it says, in the place of the first.
+    """
 
     def __init__(self, files: Sequence[SessionFile], context: SessionContext) -> None:
         self.header: dict[str, Any] = {}
         self.rewound: set[str] = set()
+        self._seen: dict[str, None] = {}
         self._last: dict[str, tuple[int, int]] = {}
+        self._listed: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {}
         self._ends: list[int] = []
         for number, file in enumerate(files):
             end = 0
@@ -103,35 +109,61 @@ class History:
                 end = entry.position
                 self._take(number, entry)
             self._ends.append(end)
+        for key in self._last.keys() & self._listed.keys():
+            del self._listed[key]
 
     def counts(self, file: int, entry: Entry) -> bool:
         """Return whether no later line has the same message."""
         return self._last.get(key_of(entry)) == (file, entry.position)
 
+    def first_listed(self, file: int, entry: Entry) -> Iterator[dict[str, Any]]:
+        """Yield the messages that only histories have, and this line's the first of them."""
+        for ident in listed_in(entry.value):
+            place, message = self._listed.get(ident, (None, {}))
+            if place == (file, entry.position):
+                yield message
+
     def is_newer(self, file: int, entry: Entry) -> bool:
         """Return whether a line came after the first reading."""
         return entry.position > self._ends[file]
-
-    def has(self, message: dict[str, Any]) -> bool:
-        """Return whether a message stands in a line of its own."""
-        return message.get("id") in self._last
 
     def _take(self, file: int, entry: Entry) -> None:
         value = entry.value
         if "$rewindTo" in value:
             self._rewind(value["$rewindTo"])
-        elif isinstance(changes := value.get("$set"), dict):
-            self.header |= {name: each for name, each in changes.items() if name != "messages"}
         elif is_message(value):
-            self._last[key_of(entry)] = (file, entry.position)
-        elif "sessionId" in value:
-            self.header |= value
+            key = key_of(entry)
+            self._seen.setdefault(key)
+            self._last[key] = (file, entry.position)
+        elif (changes := changes_in(value)) is not None:
+            self.header |= {name: each for name, each in changes.items() if name != "messages"}
+            for ident, message in listed_in(value).items():
+                self._seen.setdefault(ident)
+                first, _ = self._listed.get(ident, ((file, entry.position), None))
+                self._listed[ident] = (first, message)
 
     def _rewind(self, target: Any) -> None:
-        """Note that a message and all after it are taken back."""
-        keys = list(self._last)
-        if target in self._last:
-            self.rewound.update(keys[keys.index(target) :])
+        """Note that a message and all after it are taken back; all, if there is none like it."""
+        keys = list(self._seen)
+        self.rewound.update(keys[keys.index(target) if target in self._seen else 0 :])
+
+
+def changes_in(value: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what a line tells of the session: the first one, or one that changes it."""
+    changes = value.get("$set")
+    if isinstance(changes, dict):
+        return changes
+    return value if "sessionId" in value else None
+
+
+def listed_in(value: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the messages of the history that a line sets, by their ids."""
+    messages = (changes_in(value) or {}).get("messages")
+    return {
+        str(message["id"]): message
+        for message in (messages if isinstance(messages, list) else ())
+        if isinstance(message, dict) and is_message(message) and message.get("id")
+    }
 
 
 def is_message(value: dict[str, Any]) -> bool:

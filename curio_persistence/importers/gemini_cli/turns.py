@@ -14,6 +14,7 @@ from curio_persistence.importers.gemini_cli.chats import (
     Chat,
     Entry,
     History,
+    changes_in,
     entries,
     is_message,
     key_of,
@@ -104,23 +105,21 @@ class _Reading:
                 yield from self._message(entry)
             else:
                 self._context.skip("message written again")
-        elif isinstance(changes := value.get("$set"), dict):
-            yield from self._changed(changes.get("messages"), entry)
-        elif "sessionId" not in value and "$rewindTo" not in value:
+        elif changes_in(value) is not None:
+            for message in self._history.first_listed(file, entry):
+                yield from self._listed(entry._replace(value=message))
+        elif "$rewindTo" not in value:
             self._context.skip(f"unknown: {next(iter(value), 'empty object')}"[:80])
 
-    def _changed(self, messages: Any, entry: Entry) -> Iterator[ImportedRecord]:
-        """Take what replaces the history: a summary, and messages that were there before."""
-        for message in messages if isinstance(messages, list) else ():
-            if not isinstance(message, dict) or self._history.has(message):
-                continue
-            text = text_of(message.get("content"))
-            at = entry.place.time(message.get("timestamp"))
-            if not text.startswith(SNAPSHOT):
-                yield from self._message(entry._replace(value=message))
-            elif self._turn is not None:
-                key = key_of(entry._replace(value=message))
-                yield from self._turn.event(key, "compaction", at, {"summary": text}, entry.place)
+    def _listed(self, entry: Entry) -> Iterator[ImportedRecord]:
+        """Take a message that only a new history has: the summary of the old, or any other."""
+        text = text_of(entry.value.get("content"))
+        if not text.startswith(SNAPSHOT):
+            yield from self._message(entry)
+        elif self._turn is not None:
+            at = entry.place.time(entry.value.get("timestamp"))
+            data = {"summary": text}
+            yield from self._turn.event(key_of(entry), "compaction", at, data, entry.place)
 
     def _message(self, entry: Entry) -> Iterator[ImportedRecord]:
         yield from self._held

@@ -10,6 +10,7 @@ from curio_persistence.errors import PersistenceError
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.common.sqlite_tables import Database, open_database
 from curio_persistence.importers.opencode.library import Library, Shelf
+from curio_persistence.importers.opencode.newer_rows import NewerRows
 from curio_persistence.importers.opencode.rows import Rows
 from curio_persistence.importers.opencode.sessions import FamilyReader
 from curio_persistence.importers.opencode.storage import Export, Storage
@@ -21,7 +22,6 @@ from curio_persistence.importers.sessions.records import Found, SessionSource
 _HEAD = 4_096
 _DEPTH = 3
 """Below `storage`, a session is in `session/<project>/`."""
-_TABLES = ("session", "message", "part")
 
 
 def places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
@@ -47,7 +47,7 @@ def _is_rows(path: Path) -> bool:
 
 
 def _is_ours(database: Database) -> bool:
-    return all({"id", "time_created"} <= database.tables.get(name, set()) for name in _TABLES)
+    return Rows.are_in(database) or NewerRows.are_in(database)
 
 
 def _is_export(path: Path) -> bool:
@@ -89,10 +89,11 @@ def _shelves(context: SessionContext, opened: ExitStack) -> Iterator[Shelf]:
     for file in (each for each in files if each.path.suffix != ".json"):
         try:
             database = opened.enter_context(open_database(file.path, context.report))
-            if _is_ours(database):
-                yield Rows(database, file, context)
-            else:
+            if not _is_ours(database):
                 context.problem(file.name, None, "lacks the tables of opencode")
+            for kind in (Rows, NewerRows):
+                if kind.are_in(database):
+                    yield kind(database, file, context)
         except (PersistenceError, OSError) as error:
             context.problem(file.name, None, error)
     for file in files:

@@ -33,6 +33,14 @@ class Session(NamedTuple):
     version: str | None
     state: SessionFile
 
+    def joined(self, other: Session | None) -> Session:
+        """Return what another shelf tells of the same session, changed by any change of this."""
+        if other is None:
+            return self
+        size = self.state.size + other.state.size
+        changed = max(self.state.changed, other.state.changed)
+        return other._replace(state=other.state._replace(size=size, changed=changed))
+
 
 class Shelf(ABC):
     """A database, or a file, with sessions."""
@@ -75,7 +83,7 @@ class Library:
         self._shelves: dict[str, list[Shelf]] = {}
         for shelf in shelves:
             for session in shelf.sessions():
-                self._sessions.setdefault(session.id, session)
+                self._sessions[session.id] = session.joined(self._sessions.get(session.id))
                 self._shelves.setdefault(session.id, []).append(shelf)
 
     def families(self) -> Iterable[Family]:
@@ -104,10 +112,29 @@ class Library:
                 times.setdefault(ident, created)
                 shelves.setdefault(ident, []).append(shelf)
         self._context.skip("message in both", sum(len(each) > 1 for each in shelves.values()))
+        originals = self._originals(session, min(times.values(), default=0))
         for ident in sorted(times, key=lambda each: (times[each], each)):
             message = shelves[ident][0].message(session.id, ident)
-            if message is not None:
+            if message is not None and _signature(message.value) in originals:
+                self._context.skip("copied message")
+            elif message is not None:
                 yield message, _parts(ident, shelves[ident])
+
+    def _originals(self, session: Session, first: int) -> set[str]:
+        """Return what a fork may have copied: messages of older sessions, under other ids.
+
+        A fork is the one kind of session that is younger than its first message.
+        """
+        if not 0 < first < session.created:
+            return set()
+        return {
+            _signature(message.value)
+            for older in self._sessions.values()
+            if older.created < session.created
+            for shelf in self._shelves[older.id]
+            for created, ident in shelf.messages(older.id)
+            if created < session.created and (message := shelf.message(older.id, ident))
+        }
 
 
 def _parts(message: str, shelves: Sequence[Shelf]) -> Iterator[Item]:
@@ -116,6 +143,12 @@ def _parts(message: str, shelves: Sequence[Shelf]) -> Iterator[Item]:
         for part in shelf.parts(message, seen):
             yield part
             seen.add(part.id)
+
+
+def _signature(message: Json) -> str:
+    """Return what a message and its copies have in common."""
+    times = message.get("time")
+    return repr((message.get("role"), member(times, "created"), member(times, "completed")))
 
 
 def created_in(value: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from curio_persistence.importers.common.sqlite_tables import Database
@@ -16,32 +17,38 @@ _PARTS = "SELECT id FROM part WHERE message_id = ? ORDER BY id"
 _STATES = "SELECT session_id, count(*), max(time_updated) FROM {} GROUP BY session_id"
 
 
+def session_in(row: Mapping[str, Any], file: SessionFile, count: int, updated: int) -> Session:
+    """Return the session of a row, with so many messages and parts."""
+    changed = max(updated, row.get("time_updated") or 0) / 1000
+    name = f"{file.name} session {row['id']}"
+    return Session(
+        row["id"],
+        row.get("parent_id"),
+        row.get("time_created") or 0,
+        row.get("title"),
+        row.get("directory"),
+        row.get("version"),
+        SessionFile(Path(f"{file.path}/{row['id']}"), name, count, changed),
+    )
+
+
 class Rows(Shelf):
     """One database."""
 
     def __init__(self, database: Database, file: SessionFile, context: SessionContext) -> None:
         self._database, self._file, self._context = database, file, context
 
+    @staticmethod
+    def are_in(database: Database) -> bool:
+        """Return whether a database has these tables."""
+        tables = (database.tables.get(name, set()) for name in ("session", "message", "part"))
+        return all({"id", "time_created"} <= columns for columns in tables)
+
     def sessions(self) -> Iterator[Session]:
         states = self._states()
         for (ident,) in self._database.rows("SELECT id FROM session"):
             row = self._database.row("session", "id", ident) or {}
-            count, updated = states.get(ident, (0, 0))
-            state = SessionFile(
-                self._file.path / str(ident),
-                f"{self._file.name} session {ident}",
-                count,
-                max(updated, row.get("time_updated") or 0) / 1000,
-            )
-            yield Session(
-                ident,
-                row.get("parent_id"),
-                row["time_created"] or 0,
-                row.get("title"),
-                row.get("directory"),
-                row.get("version"),
-                state,
-            )
+            yield session_in({**row, "id": ident}, self._file, *states.get(ident, (0, 0)))
 
     def _states(self) -> Mapping[str, tuple[int, int]]:
         """Return how many rows each session has, and when the last of them was changed."""
