@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from curio_persistence import Persistence, import_sessions
+from curio_persistence import Persistence, connect, export_atif, import_sessions
+from tests.support.session_samples import FOLDER
 
+RUN = "atif/atif-run-2"
 TEN = datetime(2026, 4, 1, 10, tzinfo=UTC)
 
 
@@ -136,3 +139,77 @@ def test_a_later_export_completes_the_run(persistence: Persistence, tmp_path: Pa
     [run] = persistence.iter_agent_runs()
     assert (run.status, run.final_output, run.error_message) == ("completed", "Air.", None)
     assert persistence.count_llm_usage() == 1
+
+
+def test_what_our_own_export_adds_comes_back(persistence: Persistence, tmp_path: Path) -> None:
+    ours = {
+        "status": "cancelled",
+        "tags": ["good"],
+        "user_id": "ada",
+        "metadata": {"source": "codex", "project": "/work/pumps", "branch": "main"},
+        "scores": [{"name": "helpful", "value": 1.0, "source": "human"}, {"name": 5}, "none"],
+    }
+    told = trajectory(step("user", "Why?"), session_id="s-1", extra={"curio": ours})
+    path = written(tmp_path / "trajectory.json", told)
+    report = import_sessions([path], persistence)
+    assert [problem.what.split(":")[0] for problem in report.problems] == [
+        "has a score that cannot be"
+    ] * 2
+    [run] = persistence.iter_agent_runs()
+    assert (run.status, run.tags, run.user_id) == ("cancelled", ["good"], "ada")
+    metadata = run.get_metadata_dict()
+    assert (metadata["source"], metadata["project"]) == ("atif", "/work/pumps")
+    [score] = persistence.scores.list(run.run_id)
+    assert (score.name, score.value) == ("helpful", 1.0)
+    other = written(tmp_path / "other.json", told)
+    left_out = import_sessions([other], persistence, exclude=["pumps"])
+    assert left_out.skipped == {"excluded project": 1}
+
+
+def test_an_export_comes_back_with_the_same_steps_calls_tokens_and_costs(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    import_sessions([FOLDER / "atif"], persistence)
+    exported = tmp_path / "exported.jsonl"
+    export_atif(persistence, exported)
+    with closing(connect("memory://")) as other:
+        import_sessions([exported], other)
+        assert figures(other) == figures(persistence)
+        export_atif(other, tmp_path / "again.jsonl")
+    first, second = (
+        [json.loads(line)["steps"] for line in path.read_text().splitlines()]
+        for path in (exported, tmp_path / "again.jsonl")
+    )
+    [delegated] = [
+        result
+        for result in first[1][1]["observation"]["results"]
+        if result.pop("subagent_trajectory_ref", None) == [{"trajectory_id": f"{RUN}/sub-1"}]
+    ]
+    assert delegated["source_call_id"] == "call_d", "the call that began the embedded run"
+    second[1][1]["observation"]["results"][0].pop("subagent_trajectory_ref")
+    assert first == second
+
+
+OF_A_CALL = (
+    *("model", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"),
+    *("reasoning_tokens", "cost_usd", "response_content", "status"),
+)
+
+
+def figures(persistence: Persistence) -> list[Any]:
+    """Return what is told of each run by its place: calls, tools and messages."""
+    runs = sorted(persistence.iter_agent_runs(), key=lambda run: (str(run.started_at), run.run_id))
+    return [
+        (
+            (run.agent_id, run.objective, run.final_output, run.status),
+            [
+                [getattr(call, name) for name in OF_A_CALL]
+                for call in persistence.get_llm_usage(run_id=run.run_id, limit=None)
+            ],
+            sorted(
+                (event.get_data_dict()["tool_name"], str(event.get_data_dict().get("args")))
+                for event in persistence.get_agent_run_events(run.run_id, "tool_call")
+            ),
+        )
+        for run in runs
+    ]

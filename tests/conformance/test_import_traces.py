@@ -94,6 +94,7 @@ def test_a_folder_is_told_by_what_is_in_it(persistence: Persistence) -> None:
     report = import_sessions([FOLDER / "langfuse", FOLDER / "phoenix"], persistence)
     assert [source.source for source in report.sources] == ["langfuse", "phoenix"]
     assert persistence.count_agent_runs() == 3
+    assert [source.calls for source in report.sources] == [2, 1], "each is told once"
 
 
 # --- what is told ---------------------------------------------------------------------------------

@@ -58,4 +58,4 @@ def test_parquet_without_pyarrow_is_one_sentence(
     # In a folder it is told, and the rest is read.
     report = import_sessions([FOLDER / "phoenix"], source="phoenix")
     assert [problem.file for problem in report.problems] == ["spans.parquet"]
-    assert report.usage == 2
+    assert report.usage == 1

@@ -121,7 +121,7 @@ class StepReader:
 
     def _tool_calls(self, step: Object, key: str) -> Iterator[ToolCall]:
         results = {text(result.get("source_call_id")): result for result in self._results_of(step)}
-        for number, told in enumerate(_objects(step.get("tool_calls")), start=1):
+        for number, told in enumerate(objects_in(step.get("tool_calls")), start=1):
             call_id = text(told.get("tool_call_id")) or f"{key}.{number}"
             call = ToolCall(
                 call_id,
@@ -136,16 +136,17 @@ class StepReader:
             yield call
 
     def _results(self, step: Object, key: str) -> Iterator[AgentRunEvent]:
-        """Yield what was observed without a call of a tool in this step."""
-        called = {text(call.get("tool_call_id")) for call in _objects(step.get("tool_calls"))}
+        """Yield what was observed without a call of a tool; a bare reference is the run's own."""
+        called = {text(call.get("tool_call_id")) for call in objects_in(step.get("tool_calls"))}
         for number, result in enumerate(self._results_of(step), start=1):
-            if text(result.get("source_call_id")) not in called - {None}:
-                data = {name: each for name, each in result.items() if each is not None}
+            data = {name: each for name, each in result.items() if each is not None}
+            is_of_call = text(result.get("source_call_id")) in called - {None}
+            if not is_of_call and data.keys() - {"subagent_trajectory_ref"}:
                 yield self._event(f"{key}/observation/{number}", "observation", data, key)
 
     def _results_of(self, step: Object) -> Iterator[Object]:
         observation = step.get("observation")
-        return _objects(observation.get("results") if isinstance(observation, dict) else None)
+        return objects_in(observation.get("results") if isinstance(observation, dict) else None)
 
     # --- events -------------------------------------------------------------------------------
 
@@ -183,7 +184,7 @@ def _span(key: str) -> str:
     return f"step-{key}"
 
 
-def _objects(value: Any) -> Iterator[Object]:
+def objects_in(value: Any) -> Iterator[Object]:
     return (
         (each for each in value if isinstance(each, dict)) if isinstance(value, list) else iter(())
     )

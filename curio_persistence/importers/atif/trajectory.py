@@ -7,10 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from curio_persistence.importers.atif.steps import StepReader
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.importers.atif.steps import StepReader, objects_in
 from curio_persistence.importers.sessions.records import Found, SourceLocation, Turn, stable_id
 from curio_persistence.importers.traces.values import Values, text
-from curio_persistence.models import AgentRun, AgentRunStatus
+from curio_persistence.models import AgentRun, AgentRunStatus, EventType, Score
+from curio_persistence.tables import SCORES
 
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 SOURCE, OURS = "atif", "curio"
 UNANSWERED = "The last prompt has no answer: the agent crashed, or was still going on."
 _KEPT = ("schema_version", "notes", "continued_trajectory_ref", "final_metrics")
+_OF_SCORE = ("name", "value", "label", "comment", "source", "span_id")
 _DEEPEST = 20
 
 Object = Mapping[str, Any]
@@ -47,6 +50,8 @@ class Place(NamedTuple):
     at: datetime
     """The time of what has none."""
     depth: int
+    call_id: str | None = None
+    """The call of a tool that began it."""
 
 
 def _records(context: SessionContext, row: Object, location: SourceLocation, place: Place) -> Found:
@@ -56,28 +61,43 @@ def _records(context: SessionContext, row: Object, location: SourceLocation, pla
     found = [*reader.records()]  # These tell when it began.
     if turn.started_at is None:
         turn.saw(place.at)
-    if not context.wants(None, turn.started_at):
+    if not context.wants(text(turn.metadata.get("project")), turn.started_at):
         return
+    if place.call_id is not None:
+        began_id = stable_id(SOURCE, place.session_id, trajectory_id, "begin")
+        kind, span_id = EventType.RUN_STARTED.value, place.call_id
+        yield turn.event(began_id, kind, turn.started_at, parent_span_id=span_id), location
     yield from found
     _end(turn, row, reader)
-    yield _run(turn, row, context, location), location
-    at = turn.started_at or place.at
+    run = _run(turn, row, context, location)
+    yield run, location
+    for score in _scores(run, row, context, location):
+        yield score, location
+    at, calls = turn.started_at or place.at, dict(_beginnings(row["steps"]))
     for number, each in _embedded(row, context, location, place.depth):
-        below = Place(
-            place.session_id, f"{trajectory_id}.{number}", turn.run_id, at, place.depth + 1
-        )
+        fallback, depth = f"{trajectory_id}.{number}", place.depth + 1
+        call_id = calls.get(text(each.get("trajectory_id")))
+        below = Place(place.session_id, fallback, turn.run_id, at, depth, call_id)
         yield from _records(context, each, location, below)
+
+
+def _beginnings(steps: list[Any]) -> Iterator[tuple[str | None, str]]:
+    """Yield the trajectories that calls of tools refer to, each with the call."""
+    for step in objects_in(steps):
+        for result in objects_in(_object(step.get("observation")).get("results")):
+            if (call_id := text(result.get("source_call_id"))) is not None:
+                for reference in objects_in(result.get("subagent_trajectory_ref")):
+                    yield text(reference.get("trajectory_id")), call_id
 
 
 def _turn(row: Object, trajectory_id: str, location: SourceLocation, place: Place) -> Turn:
     agent = _object(row.get("agent"))
     told = {"version": text(agent.get("version")), **{name: row.get(name) for name in _KEPT}}
     more = {"agent": _object(agent.get("extra")), "tool_definitions": agent.get("tool_definitions")}
-    extra = _object(row.get("extra"))
-    ours = _object(_object(extra.get(OURS)).get("metadata"))
-    where = {"project": text(ours.get("project")), "branch": text(ours.get("branch"))}
-    others = {name: each for name, each in extra.items() if name != OURS}
-    metadata = {**told, **more, **where, "extra": others}
+    extra = {name: each for name, each in _object(row.get("extra")).items() if name != OURS}
+    ours = dict(_object(_ours(row).get("metadata")))
+    ours.pop("source", None)
+    metadata = {**ours, **told, **more, "extra": extra}
     return Turn(
         SOURCE,
         place.session_id,
@@ -98,10 +118,12 @@ def _end(turn: Turn, row: Object, reader: StepReader) -> None:
 
 def _run(turn: Turn, row: Object, context: SessionContext, location: SourceLocation) -> AgentRun:
     """Return the run, with what our own export told that ATIF has no field for."""
-    run, ours = turn.to_run(), _object(_object(row.get("extra")).get(OURS))
+    run, ours = turn.to_run(), _ours(row)
     tags, values = ours.get("tags"), Values(context, location)
+    agent = _object(_object(row.get("agent")).get("extra"))
     return replace(
         run,
+        agent_name=text(agent.get("agent_name")) or run.agent_name,
         status=text(ours.get("status")) or run.status,
         error_message=text(ours.get("error_message")) or run.error_message,
         started_at=values.utc(ours.get("started_at")) or run.started_at,
@@ -109,6 +131,26 @@ def _run(turn: Turn, row: Object, context: SessionContext, location: SourceLocat
         tags=[each for each in tags if isinstance(each, str)] if isinstance(tags, list) else None,
         user_id=text(ours.get("user_id")),
     )
+
+
+def _scores(
+    run: AgentRun, row: Object, context: SessionContext, location: SourceLocation
+) -> Iterator[Score]:
+    """Yield what our own export told of the run's scores."""
+    found, at = _ours(row).get("scores"), run.finished_at or run.started_at
+    for told in found if isinstance(found, list) else ():
+        try:
+            values = {name: told[name] for name in _OF_SCORE if told.get(name) is not None}
+            score = Score(run.run_id, **values, created_at=at, updated_at=at)
+            SCORES.encode(score)
+        except (InvalidValueError, TypeError, AttributeError) as error:
+            context.problem(*location, f"has a score that cannot be: {error}")
+        else:
+            yield score
+
+
+def _ours(row: Object) -> Object:
+    return _object(_object(row.get("extra")).get(OURS))
 
 
 def _embedded(

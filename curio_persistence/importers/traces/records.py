@@ -67,7 +67,9 @@ def records_of(
         if step.is_record and _is_going_on(context, step):
             context.skip(NOT_ENDED)
         elif step.step_id in calls and step.call is not None:
-            yield _usage(turn, trace, step, step.call), step.location
+            usage = _usage(turn, trace, step, step.call)
+            if context.is_new(str(usage.event_id)):  # Else another form of the export told it.
+                yield usage, step.location
         elif step.kind == TOOL:
             yield _tool_call(turn, trace, step), step.location
         elif step is not first:
