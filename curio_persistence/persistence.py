@@ -503,8 +503,9 @@ class Persistence(BasePersistence):
     def values(self, name: str) -> tuple[str, ...]:
         """Return the different values of a filter, sorted, for people who pick one.
 
-        `name` is `agent_id`, `model`, `provider`, `event_type`, `tool` or `tags`. Except for
-        agents they are those of the newest 20,000 records, and they are kept for 30 seconds.
+        `name` is `agent_id`, `model`, `provider`, `event_type`, `tool`, `tags`, `source` or
+        `project`. Except for agents they are those of the newest 20,000 records, and they are kept
+        for 30 seconds.
         """
         return self._values.of(name)
 

@@ -35,6 +35,8 @@ _SOURCES = {
     "event_type": _Source(EVENTS, "event_type"),
     "tool": _Source(EVENTS, "tool_name"),
     "tags": _Source(RUNS, "tags"),
+    "source": _Source(RUNS, "source"),
+    "project": _Source(RUNS, "project"),
 }
 
 

@@ -17,7 +17,10 @@ from curio_persistence.console.paths import query_text
 from curio_persistence.errors import InvalidValueError
 
 SEVERAL = frozenset(
-    ("status", "tags", "any_tags", "event_type", "level", "model", "provider", "kinds", "action")
+    (
+        *("status", "tags", "any_tags", "event_type", "level", "model", "provider", "kinds"),
+        *("action", "source", "project"),
+    )
 )
 """Filters that take several values: `status=error&status=timeout`."""
 BY_PATH = frozenset(("payload", "metadata"))
@@ -26,11 +29,11 @@ BOUNDS = frozenset(("since", "until"))
 WHOLE = frozenset(("seq", "limit"))
 RUN_FILTERS = (
     *("status", "agent_id", "tags", "any_tags", "session_id", "user_id", "parent_run_id"),
-    *("run_id", "metadata", "since", "until"),
+    *("run_id", "source", "project", "metadata", "since", "until"),
 )
 EVENT_FILTERS = (
     *("agent_id", "run_id", "session_id", "user_id", "event_type", "level", "min_level"),
-    *("payload", "seq", "since", "until"),
+    *("source", "project", "payload", "seq", "since", "until"),
 )
 SEARCH_FILTERS = (
     *("agent_id", "run_id", "session_id", "event_type", "level", "model"),
@@ -38,7 +41,7 @@ SEARCH_FILTERS = (
 )
 USAGE_FILTERS = (
     *("agent_id", "run_id", "session_id", "user_id", "model", "provider", "status"),
-    *("since", "until"),
+    *("source", "project", "since", "until"),
 )
 
 

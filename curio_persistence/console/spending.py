@@ -19,7 +19,14 @@ from curio_persistence.views.wording import number, price
 if TYPE_CHECKING:
     from curio_persistence.capabilities.totals import UsageTotals
 
-GROUPS = {"model": "model", "agent": "agent_id", "provider": "provider", "tag": "tag"}
+ORIGINS = ("project", "branch", "source")
+GROUPS = {
+    "model": "model",
+    "agent": "agent_id",
+    "provider": "provider",
+    "tag": "tag",
+    **{name: name for name in ORIGINS},
+}
 """The words by which costs are grouped, and the field of each in the totals."""
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from html import unescape
 from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
 
@@ -218,3 +220,49 @@ def test_what_cannot_be_asked_is_refused_in_words(opened, query):
         answer = client.get(f"{path}?{query}")
         assert answer.status_code == 400
         assert "This cannot be asked" in answer.text
+
+
+def test_costs_are_grouped_by_project_branch_and_source_where_runs_tell_them(opened) -> None:
+    noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    persistence, client = opened(noon + timedelta(hours=1))
+    _call(persistence, noon)
+    assert "by project" not in _page(client, "/costs")
+    for number, (project, branch) in enumerate([("/mill", "main"), ("/mill", "7"), ("/sea", None)]):
+        metadata = {"source": "codex", "project": project, "branch": branch}
+        run = AgentRun("codex", f"r{number}", metadata=metadata, created_at=noon)
+        persistence.create_agent_run(run)
+        _call(persistence, noon, str(number + 1), run_id=run.run_id)
+    client = client_of(persistence)
+    found = {
+        by: {row[0]: row[1] for row in _tables(_page(client, f"/costs?by={by}"))[-1][1:]}
+        for by in ("project", "branch", "source")
+    }
+    assert found["project"] == {"/mill": "$3.00", "/sea": "$3.00", "no project": "$0.5000"}
+    assert found["branch"] == {"main": "$1.00", "7": "$2.00", "no branch": "$3.50"}
+    assert found["source"] == {"codex": "$6.00", "no source": "$0.5000"}
+    assert "Branches" in _page(client, "/costs?by=branch")
+    text = _page(client, "/costs?by=branch")
+    leads = [unescape(link) for link in re.findall(r'href="(/runs\?[^"]*metadata[^"]*)"', text)]
+    assert len(leads) == 2
+    assert all(len(re.findall('name="pick"', client.get(link).text)) == 1 for link in leads)
+    assert _tile(_page(client, "/costs?project=/sea"), "Spent")[0] == "$3.00"
+
+
+def test_lists_are_filtered_by_project_and_source(opened) -> None:
+    noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    persistence, client = opened(noon + timedelta(hours=1))
+    persistence.create_agent_run(AgentRun("a", "own", created_at=noon))
+    with InMemoryPersistence() as other:
+        other.create_agent_run(AgentRun("a", "own"))
+        assert "Project" not in client_of(other).get("/runs").text
+    for number, project in enumerate(["/mill", "/sea"]):
+        metadata = {"source": "codex", "project": project}
+        run = AgentRun("codex", f"r{number}", metadata=metadata, created_at=noon)
+        persistence.create_agent_run(run)
+        persistence.append_event(run.run_id, "codex", f"type-{number}", timestamp=noon)
+    page = client.get("/runs?project=/sea&source=codex").text
+    assert re.findall(r'name="pick" data-pick value="([^"]+)"', page) == ["r1"]
+    assert '<option value="/mill">/mill</option>' in page
+    events = client.get("/events?project=/mill").text
+    assert "type-0" in events
+    assert "type-1" not in events.partition("<ol data-rows")[2]

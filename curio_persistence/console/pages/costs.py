@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from curio_persistence.console.security.headers import DOWNLOAD_POLICY
 from curio_persistence.console.site import Site
 from curio_persistence.console.spending import (
     GROUPS,
+    ORIGINS,
     Spent,
     compared,
     cost_chart,
@@ -27,7 +29,7 @@ from curio_persistence.console.spending import (
 )
 from curio_persistence.console.windows import LENGTHS, PARAMETERS, Window
 
-_FILTERS = ("agent_id", "model", "provider")
+_FILTERS = ("agent_id", "model", "provider", "project", "source")
 _CSV = (
     *("calls", "errors", "input_tokens", "output_tokens"),
     *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost_usd", "unpriced"),
@@ -58,7 +60,7 @@ def _costs(site: Site, request: Request) -> Response:
         window=window,
         by=by,
         lengths=LENGTHS,
-        kinds=tuple(GROUPS),
+        kinds=_kinds(site, by),
         spent=spent,
         compared=compared(spent.total, before, _that(window)),
         chart=cost_chart(site.paths, window, by, periods, spent, filters.get("agent_id") or None),
@@ -73,6 +75,14 @@ def _asked(site: Site, request: Request) -> _Asked:
     )
     by = filters.choice("by", tuple(GROUPS), "model")
     return _Asked(filters, Window.of(filters.further, site.viewer(request)), by)
+
+
+def _kinds(site: Site, by: str) -> tuple[str, ...]:
+    """Return what costs are grouped by; by projects only where a run has told its own."""
+    is_told = (
+        by in ORIGINS or site.persistence.values("source") or site.persistence.values("project")
+    )
+    return tuple(name for name in GROUPS if is_told or name not in ORIGINS)
 
 
 def _that(window: Window) -> str:
@@ -105,7 +115,7 @@ def _row(site: Site, asked: _Asked, spent: Spent, number: int) -> _Row:
 
 
 def _leads_to(site: Site, asked: _Asked, name: str | None) -> str | None:
-    """Return the runs of an agent or a tag, and the agents of a model or provider."""
+    """Return the runs of an agent, a tag or a place, and the agents of a model or provider."""
     filters, window, by = asked
     if name is None:
         return None
@@ -113,6 +123,11 @@ def _leads_to(site: Site, asked: _Asked, name: str | None) -> str | None:
         return _runs(site, window.since, window.until, agent_id=name)
     if by == "tag":
         return _runs(site, window.since, window.until, tags=name)
+    if by == "branch":
+        branch = f"branch={json.dumps(name, ensure_ascii=False)}"
+        return _runs(site, window.since, window.until, metadata=branch)
+    if by in ORIGINS:
+        return _runs(site, window.since, window.until, **{by: name})
     return filters.with_(**{by: name, "by": "agent" if by == "model" else "model"})
 
 
