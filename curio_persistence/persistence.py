@@ -902,10 +902,12 @@ class PostgresPersistence(Persistence):
     tables, so that a program starts while its server is away. `pgbouncer=True` spares pgbouncer the
     start-up option by which a server learns of `statement_timeout`. With `layout="timed"` a new
     schema has events and model calls in partitions by month; without, an existing one is opened as
-    it is. `redactor` and `capture_content` say which words are kept: see `Redaction`. With `chain`
-    the events of each run form a hash chain, and `audit_key` signs it: see `audit.verify`. With
-    `dedupe` long texts are stored once in their session. `prices` are those of model calls.
-    `embed` turns texts into vectors: see `similar`.
+    it is. `read_dsn` names a streaming standby, which answers pages and statistics while it is
+    at most `read_staleness` seconds behind; what this process has written comes from the primary
+    until the standby has it. `redactor` and `capture_content` say which words are kept: see
+    `Redaction`. With `chain` the events of each run form a hash chain, and `audit_key` signs it:
+    see `audit.verify`. With `dedupe` long texts are stored once in their session. `prices` are
+    those of model calls.
     """
 
     def __init__(
@@ -924,6 +926,8 @@ class PostgresPersistence(Persistence):
         statement_timeout: float | None = 10.0,
         pgbouncer: bool = False,
         layout: Layout | None = None,
+        read_dsn: str | None = None,
+        read_staleness: float = 5.0,
         read_only: bool = False,
         initialize: bool = True,
         wait: bool = True,
@@ -942,19 +946,25 @@ class PostgresPersistence(Persistence):
 
         host, password, dsn = hidden(host), hidden(password), hidden(dsn)
         redaction = Redaction(redactor, capture_content)
-        store = PostgresStore(
-            libpq_settings(
-                dsn, host=host, port=port, dbname=database, user=user, password=password
-            ),
+        open_store = partial(
+            PostgresStore,
             schema_name=schema,
-            min_connections=min_connections,
             max_connections=max_connections,
             pool_timeout=pool_timeout,
             statement_timeout=statement_timeout,
             pgbouncer=pgbouncer,
-            layout=layout,
-            read_only=read_only,
         )
+        settings = libpq_settings(
+            dsn, host=host, port=port, dbname=database, user=user, password=password
+        )
+        store = open_store(
+            settings, min_connections=min_connections, layout=layout, read_only=read_only
+        )
+        if read_dsn:
+            replica = open_store(
+                libpq_settings(hidden(read_dsn)), min_connections=0, read_only=True
+            )
+            store.follow(replica, read_staleness)
         super().__init__(
             store,
             initialize=initialize and wait,

@@ -109,7 +109,9 @@ class Agents(Capability):
         while pages are read moves to the front.
         """
         where = self._where(filters)
-        return read_page(self._store, AGENTS, where, order=order, limit=limit, cursor=cursor)
+        return read_page(
+            self._store.for_reading, AGENTS, where, order=order, limit=limit, cursor=cursor
+        )
 
     def iterate(
         self,
@@ -125,7 +127,7 @@ class Agents(Capability):
 
     def count(self, **filters: Unpack[AgentFilters]) -> int:
         """Return the number of agents that pass the filters."""
-        return self._store.count(AGENTS, self._where(filters))
+        return self._store.for_reading.count(AGENTS, self._where(filters))
 
     def _where(self, filters: AgentFilters) -> Where:
         return AGENT_FILTERS.of(filters).where(self._clock)

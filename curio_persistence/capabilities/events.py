@@ -161,7 +161,9 @@ class Events(Appends[AgentRunEvent]):
     ) -> Page[AgentRunEvent]:
         """Return one page of events by the time they happened."""
         where = self._where(filters)
-        return read_page(self._store, EVENTS, where, order=order, limit=limit, cursor=cursor)
+        return read_page(
+            self._store.for_reading, EVENTS, where, order=order, limit=limit, cursor=cursor
+        )
 
     def iterate(
         self, *, order: Direction = "newest", snapshot: bool = True, **filters: Unpack[EventFilters]
@@ -172,7 +174,7 @@ class Events(Appends[AgentRunEvent]):
 
     def count(self, **filters: Unpack[EventFilters]) -> int:
         """Return the number of events."""
-        return self._store.count(EVENTS, self._where(filters))
+        return self._store.for_reading.count(EVENTS, self._where(filters))
 
     def matches(self, event: AgentRunEvent, **filters: Unpack[EventFilters]) -> bool:
         """Return whether an event passes the filters of `query`, as it would when it is stored."""

@@ -73,7 +73,9 @@ class Metrics(Capability):
     def names(self, **filters: Unpack[MetricFilters]) -> dict[str, int]:
         """Return the number of values of each metric, by name."""
         where = (EVENTS.filter("metric_name", "is not null"), *self._where(filters))
-        counts = self._store.aggregate(EVENTS, (COUNT,), where, group_by=("metric_name",))
+        counts = self._store.for_reading.aggregate(
+            EVENTS, (COUNT,), where, group_by=("metric_name",)
+        )
         return dict(sorted((codecs.decode_text(name) or "", number) for name, number in counts))
 
     def query(
@@ -87,7 +89,7 @@ class Metrics(Capability):
     ) -> Records[MetricPoint]:
         """Return a metric's aggregated values; see `Persistence.query_metrics`."""
         where = self._where(filters)
-        return metric_points(self._store, name, aggregation, where, bucket, group_by)
+        return metric_points(self._store.for_reading, name, aggregation, where, bucket, group_by)
 
     def _where(self, filters: MetricFilters) -> Where:
         return METRIC_FILTERS.of(filters).where(self._clock)

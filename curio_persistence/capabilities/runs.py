@@ -263,7 +263,7 @@ class Runs(Capability):
         """
         without = _LONG_FIELDS if brief else ()
         return read_page(
-            self._store,
+            self._store.for_reading,
             RUNS,
             self._where(filters),
             order=order,
@@ -281,7 +281,7 @@ class Runs(Capability):
 
     def count(self, **filters: Unpack[RunFilters]) -> int:
         """Return the number of runs that pass the filters."""
-        return self._store.count(RUNS, self._where(filters))
+        return self._store.for_reading.count(RUNS, self._where(filters))
 
     def totals(
         self,
@@ -300,7 +300,7 @@ class Runs(Capability):
         from curio_persistence.capabilities.totals import run_totals  # On use: seldom needed.
 
         return run_totals(
-            self._store,
+            self._store.for_reading,
             self._where(filters),
             group_by=group_by,
             timezone=timezone,
@@ -314,7 +314,7 @@ class Runs(Capability):
         """
         from curio_persistence.capabilities.run_figures import run_figures  # On use.
 
-        return run_figures(self._store, checked_run_ids(run_ids))
+        return run_figures(self._store.for_reading, checked_run_ids(run_ids))
 
     def counts(
         self,
@@ -336,8 +336,9 @@ class Runs(Capability):
         window = filters.get("since"), filters.get("until")
         others = {n: v for n, v in filters.items() if n not in BOUNDS}
         where = RUN_FILTERS.of(others).where(self._clock)
+        store = self._store.for_reading
         return run_counts(
-            self._store, self._clock, where, window, bucket=bucket, by=by, timezone=timezone
+            store, self._clock, where, window, bucket=bucket, by=by, timezone=timezone
         )
 
     def _where(self, filters: RunFilters) -> Where:

@@ -212,7 +212,9 @@ class Sessions(Capability):
         """
         since = self._since(idle_after)
         where = self._where(filters, since)
-        page = read_page(self._store, SESSIONS, where, order=order, limit=limit, cursor=cursor)
+        page = read_page(
+            self._store.for_reading, SESSIONS, where, order=order, limit=limit, cursor=cursor
+        )
         return computed_page(page, SESSIONS_COUNTED, partial(self._counted, since=since))
 
     def iterate(
@@ -236,7 +238,9 @@ class Sessions(Capability):
         self, *, idle_after: timedelta | str = IDLE_AFTER, **filters: Unpack[SessionFilters]
     ) -> int:
         """Return the number of sessions that pass the filters."""
-        return self._store.count(SESSIONS, self._where(filters, self._since(idle_after)))
+        return self._store.for_reading.count(
+            SESSIONS, self._where(filters, self._since(idle_after))
+        )
 
     def delete(self, session_id: str) -> bool:
         """Delete a session with its runs, each as `delete_agent_run` does; False if unknown.

@@ -134,7 +134,7 @@ class Stats(Capability):
         """
         from curio_persistence.capabilities.failures import failure_groups  # On use: seldom needed.
 
-        return failure_groups(self._store, partial(self._where, filters))
+        return failure_groups(self._store.for_reading, partial(self._where, filters))
 
     def groups(self) -> StatGroups:
         """Return the groups that `summary` adds up, of everything, for monitoring.
@@ -156,16 +156,18 @@ class Stats(Capability):
 
     def _runs(self, where: Where) -> Groups:
         measures = (COUNT, total("total_iterations"))
-        return self._store.aggregate(RUNS, measures, where, group_by=("agent_id", "status"))
+        return self._store.for_reading.aggregate(
+            RUNS, measures, where, group_by=("agent_id", "status")
+        )
 
     def _calls(self, where: Where, *more: Measure) -> Groups:
         group_by = ("agent_id", "model", "status")
-        return self._store.aggregate(USAGE, _SUMS + more, where, group_by=group_by)
+        return self._store.for_reading.aggregate(USAGE, _SUMS + more, where, group_by=group_by)
 
     def _tools(self, where: Where) -> Groups:
         where = (*where, EVENTS.filter("tool_name", "is not null"))
         group_by = ("agent_id", "tool_name", "tool_error")
-        return self._store.aggregate(EVENTS, _TIMED, where, group_by=group_by)
+        return self._store.for_reading.aggregate(EVENTS, _TIMED, where, group_by=group_by)
 
     def _expired(self, filters: StatsFilters) -> dict[str, Groups]:
         """Return what has expired in the groups of `_runs`, `_calls` and `_tools`, by kind."""
@@ -175,7 +177,7 @@ class Stats(Capability):
         where = self._where(filters, EXPIRED_TOTALS)
         where = (*where, EXPIRED_TOTALS.filter_any("kind", (*found,)))
         group_by = ("kind", "agent_id", "name", "status")
-        rows = self._store.aggregate(EXPIRED_TOTALS, _EXPIRED, where, group_by=group_by)
+        rows = self._store.for_reading.aggregate(EXPIRED_TOTALS, _EXPIRED, where, group_by=group_by)
         for kind, agent, name, status, count, steps, tokens, output, cost, priced, *timed in rows:
             groups = {
                 "run": (agent, status, count, steps),
@@ -197,7 +199,7 @@ class Stats(Capability):
     def _latencies(self) -> Groups:
         """Return each latency, and the number of calls with it."""
         where = (USAGE.filter("latency_ms", "is not null"),)
-        return self._store.aggregate(USAGE, (COUNT,), where, group_by=("latency_ms",))
+        return self._store.for_reading.aggregate(USAGE, (COUNT,), where, group_by=("latency_ms",))
 
 
 def _summary_of_runs(groups: Groups) -> dict[str, Any]:

@@ -105,7 +105,9 @@ class Usage(Appends[AgentLLMUsage]):
     ) -> Page[AgentLLMUsage]:
         """Return one page of model calls by the time they were stored."""
         where = self._where(filters)
-        return read_page(self._store, USAGE, where, order=order, limit=limit, cursor=cursor)
+        return read_page(
+            self._store.for_reading, USAGE, where, order=order, limit=limit, cursor=cursor
+        )
 
     def iterate(
         self, *, order: Direction = "newest", snapshot: bool = True, **filters: Unpack[UsageFilters]
@@ -116,7 +118,7 @@ class Usage(Appends[AgentLLMUsage]):
 
     def count(self, **filters: Unpack[UsageFilters]) -> int:
         """Return the number of model calls that pass the filters."""
-        return self._store.count(USAGE, self._where(filters))
+        return self._store.for_reading.count(USAGE, self._where(filters))
 
     def totals(
         self,
@@ -139,7 +141,7 @@ class Usage(Appends[AgentLLMUsage]):
         from curio_persistence.capabilities.totals import usage_totals  # On use: seldom needed.
 
         return usage_totals(
-            self._store,
+            self._store.for_reading,
             self._where(filters),
             group_by=group_by,
             timezone=timezone,

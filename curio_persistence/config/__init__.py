@@ -58,6 +58,7 @@ _TAKEN_FOR_GRANTED = (
     "audit_key",
     "dedupe",
     "prices",
+    "read_dsn",
     "embed",
 )
 """The settings that a URL may leave out."""
@@ -106,6 +107,7 @@ class DatabaseConfig:
     dedupe: bool = False
     prices: PricesLike = True
     layout: Layout | None = None
+    read_dsn: str | None = field(default=None, repr=False)
     embed: EmbedLike = None
 
     @classmethod
@@ -149,7 +151,7 @@ class DatabaseConfig:
         config, used = cls._resolve(settings)
         beside = {name: getattr(config, name) for name in _VARIABLES_BESIDE.values()}
         if config.db_type != "postgres":
-            del beside["statement_timeout"]
+            del beside["statement_timeout"], beside["read_dsn"]
         disabled = switch.is_disabled(settings.environment)
         if settings.environment.get(switch.VARIABLE):
             used.add(switch.VARIABLE)
@@ -176,7 +178,7 @@ class DatabaseConfig:
             completing, said = {}, set()
             used = {n for n in values if _VARIABLES.get(n) in {"db_type", *config._in_force()}}
         if config.db_type != "postgres":
-            completing, said = {}, {"statement_timeout"}
+            completing, said = {}, {"statement_timeout", "read_dsn"}
         more = {
             variable: name
             for variable, name in {**completing, **_VARIABLES_BESIDE}.items()
@@ -247,7 +249,7 @@ class DatabaseConfig:
         return cls(db_type="postgres", dsn=hidden(dsn), **ours)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        if self.db_password or self.dsn or self.audit_key:
+        if self.db_password or self.dsn or self.audit_key or self.read_dsn:
             raise UnsupportedError(
                 "This configuration may hold a password and cannot be pickled or copied. "
                 "Call DatabaseConfig.from_env() in the other process."
@@ -315,6 +317,7 @@ class DatabaseConfig:
                     dsn=self.dsn,
                     statement_timeout=self.statement_timeout,
                     layout=self.layout,
+                    read_dsn=self.read_dsn,
                     read_only=read_only,
                     initialize=initialize,
                     wait=wait,
@@ -346,7 +349,7 @@ class DatabaseConfig:
         raise ConfigurationError(_unknown_type(self.db_type))
 
 
-_SECRET = {OWN_URL, HOSTS_URL, "DB_PASSWORD", "CURIO_AUDIT_KEY"}
+_SECRET = {OWN_URL, HOSTS_URL, "DB_PASSWORD", "CURIO_AUDIT_KEY", "CURIO_READ_DSN"}
 _VARIABLES_BESIDE = {
     "CURIO_REDACT": "redactor",
     "CURIO_CAPTURE_CONTENT": "capture_content",
@@ -355,6 +358,7 @@ _VARIABLES_BESIDE = {
     "CURIO_AUDIT_KEY": "audit_key",
     "CURIO_DEDUPE": "dedupe",
     PRICES: "prices",
+    "CURIO_READ_DSN": "read_dsn",
     "CURIO_EMBED": "embed",
 }
 _VARIABLES = {

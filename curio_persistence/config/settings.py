@@ -180,7 +180,7 @@ def shown(name: str, value: str | int | None) -> str | int | None:
         return value
     if "password" in name.lower() or name.lower().endswith("key"):
         return _SECRET
-    return _shown_url(value) if name.lower().endswith("url") else value
+    return _shown_url(value) if name.lower().endswith(("url", "dsn")) else value
 
 
 def _shown_url(url: str) -> str:

@@ -114,6 +114,14 @@ class Store(ABC):
         """The store whose new records the search index waits for: this one, or a part of it."""
         return self
 
+    @property
+    def for_reading(self) -> Store:
+        """The store that answers pages and statistics: this one, or a replica of it.
+
+        A replica is used while it is not far behind, and has all that this process has written.
+        """
+        return self
+
     def schema_version(self) -> int:
         """The newest migration step of the tables; 0 without tables."""
         return 0

@@ -255,7 +255,8 @@ OTHERS = {
     "None = None, user: str | None = None, password: str | None = None, schema: str = "
     "'agent_sdk', min_connections: int = 1, max_connections: int = 10, *, dsn: str | None = "
     "None, pool_timeout: float = 30.0, statement_timeout: float | None = 10.0, pgbouncer: bool "
-    "= False, layout: Layout | None = None, read_only: bool = False, "
+    "= False, layout: Layout | None = None, read_dsn: str | None = None, "
+    "read_staleness: float = 5.0, read_only: bool = False, "
     "initialize: bool = True, wait: bool = True, "
     "redactor: Redactor | str | "
     "Collection[str] | None = None, "
@@ -342,7 +343,7 @@ OTHERS = {
     "capture_content: CaptureContent = 'full', "
     "statement_timeout: float | None = 10.0, chain: bool = False, "
     "audit_key: str | None = None, dedupe: bool = False, prices: PricesLike = True, "
-    "layout: Layout | None = None, embed: EmbedLike = None) -> None",
+    "layout: Layout | None = None, read_dsn: str | None = None, embed: EmbedLike = None) -> None",
     DatabaseConfig.from_env: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "
     "given: Given | None = None) -> DatabaseConfig",
     DatabaseConfig.explain: "(environ: Mapping[str, str] | None = None, *, dotenv: bool = True, "

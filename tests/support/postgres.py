@@ -113,6 +113,33 @@ class PostgresServer(ThrowAwayServer):
             raise ServerUnavailable(f"initdb of PostgreSQL {self.major} failed:\n{made.stderr}")
 
 
+class StandbyServer(PostgresServer):
+    """A streaming standby of another throw-away server, from a base backup of it."""
+
+    def __init__(self, primary: PostgresServer) -> None:
+        super().__init__(primary.major)
+        self._primary = primary
+
+    def _initdb(self, initdb: Path, data: Path) -> None:
+        made = subprocess.run(
+            [
+                initdb.with_name("pg_basebackup"),
+                f"--pgdata={data}",
+                f"--dbname={self._primary.dsn}",
+                *("--write-recovery-conf", "--checkpoint=fast", "--no-sync"),
+            ],
+            cwd=self.directory,
+            user=self.account.user,
+            group=self.account.group,
+            extra_groups=self.account.extra_groups,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode != 0:
+            raise ServerUnavailable(f"pg_basebackup failed:\n{made.stderr}")
+
+
 def socket_address(dsn: str) -> str | tuple[str, int]:
     """Return the address of a DSN: the path of a Unix socket, or host and port."""
     parts = parse_dsn(dsn)

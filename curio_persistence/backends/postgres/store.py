@@ -22,6 +22,7 @@ from curio_persistence.backends.postgres.errors import refusal
 from curio_persistence.backends.postgres.health import TableSize
 from curio_persistence.backends.postgres.pool import Connection
 from curio_persistence.backends.postgres.queries import PostgresQueries
+from curio_persistence.backends.postgres.replication import PostgresReplication
 from curio_persistence.backends.postgres.search import PostgresSearchIndex
 from curio_persistence.backends.postgres.statements import ONE_STATE
 from curio_persistence.backends.postgres.timed import PostgresTimed
@@ -57,7 +58,9 @@ _MONEY = {name for table in ALL_TABLES for name in table.encoded_by(encode_money
 TIMES = {name for table in ALL_TABLES for name in table.encoded_by(encode_time)}
 
 
-class PostgresRows(PostgresCopy, PostgresQueries, PostgresTimed, PostgresBackup):
+class PostgresRows(
+    PostgresReplication, PostgresCopy, PostgresQueries, PostgresTimed, PostgresBackup
+):
     """The rows of a PostgreSQL store as they are stored."""
 
     insert_first = False  # It would leave dead rows behind, and a line in the server's log.
