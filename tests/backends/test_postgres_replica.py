@@ -1,4 +1,4 @@
-"""A streaming standby answers pages and statistics; what was just written comes from the primary."""
+"""A streaming standby answers pages and statistics, the primary what was just written."""
 
 from __future__ import annotations
 
