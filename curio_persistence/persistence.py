@@ -1063,12 +1063,22 @@ class ClickHousePersistence(Persistence):
     are. A write is an UnsupportedError, which names the source.
     """
 
-    def __init__(self, url: str, *, initialize: bool = True, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        initialize: bool = True,
+        prices: PricesLike = True,
+        clock: Clock | None = None,
+    ) -> None:
         from curio_persistence.backends.clickhouse.store import ClickHouseStore
 
-        super().__init__(
-            ClickHouseStore(hidden(url)), initialize=initialize, clock=clock, prices=False
-        )
+        store = ClickHouseStore(hidden(url))
+        super().__init__(store, initialize=initialize, clock=clock, prices=prices)
+
+    def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
+        """A check-up of the replica; the records are those of its sources, as are their faults."""
+        return self._store.diagnose(deep=deep)
 
 
 def connect(

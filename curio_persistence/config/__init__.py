@@ -345,7 +345,9 @@ class DatabaseConfig:
             case "null":
                 return persistence.NullPersistence()
             case "clickhouse":
-                return persistence.ClickHousePersistence(self.dsn or "", initialize=initialize)
+                return persistence.ClickHousePersistence(
+                    self.dsn or "", initialize=initialize, prices=self.prices
+                )
         raise ConfigurationError(_unknown_type(self.db_type))
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from curio_persistence.backends.clickhouse import ddl
 from curio_persistence.backends.clickhouse.client import open_client
+from curio_persistence.backends.clickhouse.sink import APPENDED
 from curio_persistence.backends.clickhouse.store import ClickHouseStore
 from curio_persistence.backends.memory.store import MemoryStore
 from curio_persistence.store.base import Store
@@ -69,7 +70,7 @@ def arrow_of(table: Table[Any], columns: Columns, source: str = "main") -> pa.Ta
     }
     count = len(columns[0])
     arrays["source_name"] = pa.array([source] * count, pa.string())
-    if table.name not in ddl.SENT_ONCE:
+    if table.name not in APPENDED:
         arrays["version"] = pa.array([1] * count, pa.uint64())
     return pa.table(arrays)
 

@@ -14,17 +14,13 @@ from curio_persistence.backends.sql.migrations import (
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import SchemaMismatchError
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.tables import EVENTS, EXPIRED_TOTALS, TABLES, TOMBSTONES, USAGE
+from curio_persistence.tables import EXPIRED_TOTALS, TABLES, TOMBSTONES
 
 DIALECT = "clickhouse"
 REPLICATED = (*TABLES, EXPIRED_TOTALS, TOMBSTONES)
 """The tables whose rows a replica has. Their steps have the numbers of those of the sources."""
-SENT_ONCE = frozenset({EVENTS.name, USAGE.name})
-"""The tables of which a row is sent once; of the others its last version counts."""
 SOURCES = "replica_sources"
 SYNC = "replica_sync"
-SOURCE_SHIFT = 48
-"""The rows of the n-th source, from 0, have n, shifted by so many bits, added to their ids."""
 
 
 def upgrade(client: ClickHouseClient) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from curio_persistence.backends.clickhouse import ddl
 from curio_persistence.backends.clickhouse.client import ClickHouseClient
+from curio_persistence.backends.clickhouse.registry import sources
 from curio_persistence.store.base import HealthCheck
 
 _PARTS = 300
@@ -41,10 +42,12 @@ def database_bytes(client: ClickHouseClient) -> int:
 
 
 def _sources(client: ClickHouseClient) -> HealthCheck:
-    rows = client.rows(f"SELECT source_name, location FROM {ddl.SOURCES} ORDER BY number")
-    if not rows:
+    found = sources(client)
+    if not found:
         return HealthCheck("sources", "warning", "none is replicated yet", "Run `replicate`.")
-    return HealthCheck("sources", "ok", "; ".join(f"{name}: {where}" for name, where in rows))
+    return HealthCheck(
+        "sources", "ok", "; ".join(f"{each.name}: {each.location}" for each in found)
+    )
 
 
 def _parts(client: ClickHouseClient) -> Iterator[HealthCheck]:

@@ -11,10 +11,16 @@ from curio_persistence.backends.clickhouse import ddl, health
 from curio_persistence.backends.clickhouse.address import read_address
 from curio_persistence.backends.clickhouse.client import ClickHouseClient
 from curio_persistence.backends.clickhouse.payloads import ClickHousePayloads
+from curio_persistence.backends.clickhouse.registry import sources
 from curio_persistence.backends.memory.store import MemoryStore
 from curio_persistence.backends.sql.migrations import MIGRATIONS_TABLE
 from curio_persistence.backends.sql.queries import refused_query
-from curio_persistence.errors import InvalidValueError, NotFoundError, UnsupportedError
+from curio_persistence.errors import (
+    InvalidValueError,
+    NotFoundError,
+    SchemaMismatchError,
+    UnsupportedError,
+)
 from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Where
@@ -26,7 +32,7 @@ from curio_persistence.store.table import Row, Table
 class ClickHouseStore(ClickHousePayloads):
     """Reads the rows of the databases that are replicated, or of one of them.
 
-    Rows of several have their numbers in their ids; see `ddl.SOURCE_SHIFT`.
+    Rows of several have their numbers in their ids; see `sink.SHIFT`.
     """
 
     read_only = True
@@ -70,16 +76,12 @@ class ClickHouseStore(ClickHousePayloads):
     def initialize(self) -> bool:
         ddl.check(self._client)
         source = self._client.address.source
-        if source is not None and source not in (known := self._sources()):
+        known = [each.name for each in sources(self._client)]
+        if source is not None and source not in known:
             raise NotFoundError(
                 f"{self.location} has no source {source!r}; it has {', '.join(known) or 'none'}."
             )
         return False
-
-    def _sources(self) -> Mapping[str, str]:
-        """Return the locations of the databases that are replicated, by name."""
-        sql = f"SELECT source_name, location FROM {ddl.SOURCES} ORDER BY number"
-        return dict(self._read(sql, ()))
 
     @contextmanager
     def snapshot(self) -> Iterator[ReadRows]:
@@ -91,7 +93,7 @@ class ClickHouseStore(ClickHousePayloads):
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         try:
             names, rows = self._client.asked(query, params, limit)
-        except InvalidValueError as error:
+        except (InvalidValueError, SchemaMismatchError) as error:
             raise refused_query(self.location, error) from error.__cause__
         return names, [tuple(map(_stored, row)) for row in rows]
 
@@ -111,7 +113,7 @@ class ClickHouseStore(ClickHousePayloads):
 
     def _refused(self) -> UnsupportedError:
         only = self._client.address.source
-        of = [where for name, where in self._sources().items() if only in (None, name)]
+        of = [each.location for each in sources(self._client) if only in (None, each.name)]
         return UnsupportedError(
             f"{self.location} is a replica of {' and '.join(of) or 'nothing yet'}; write there."
         )
