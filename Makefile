@@ -30,7 +30,7 @@ OTEL := .venv-otel
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-otel demo-console quick test test-all matrix faults soak check docs grafana lint bench bench-archive bench-console bench-peers bench-scale otlp-peers vendor pictures console-golden format clean
+.PHONY: help demo demo-otel demo-console quick test test-all matrix faults soak check docs grafana lint bench bench-archive bench-console bench-peers bench-scale bench-sessions otlp-peers vendor pictures console-golden format clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -93,6 +93,9 @@ bench-console: $(CONSOLE) $(DEV) ## Measure the console on a million events: 1.5
 
 bench-peers: $(DEV) ## Measure against other libraries, installed into .venv-peers
 	$(BIN)/python benchmarks/peers
+
+bench-sessions: $(DEV) ## Measure imports of sessions: 1 GB of disk; CCUSAGE= names that program
+	$(BIN)/python benchmarks/sessions.py $(if $(CCUSAGE),--ccusage $(CCUSAGE))
 
 bench-scale: $(DEV) ## Measure on tables of up to ten million rows: 7 GB of disk
 	$(BIN)/python benchmarks/scale.py

@@ -83,7 +83,7 @@ def run(options: Namespace, output: Output) -> int:
         report = _import(options, persistence)
         code = _told(report, options, output)
         if options.follow:
-            _follow(persistence, options, output)
+            _follow(persistence, options, output, set(map(str, report.problems)))
         return code
 
 
@@ -132,9 +132,9 @@ def _say_places(places: Iterable[SessionPlace]) -> None:
         say(f"{place.source}: {place.path}: {files}, {size(place.bytes)}")
 
 
-def _follow(persistence: Persistence, options: Namespace, output: Output) -> None:
+def _follow(persistence: Persistence, options: Namespace, output: Output, told: set[str]) -> None:
+    """Import again and again; `told` are the problems that are known."""
     say(f"{persistence.location}: what is written is imported; Ctrl-C ends this.")
-    told: set[str] = set()
     while True:
         time.sleep(_EVERY if options.every is None else max(0.1, options.every))
         output.check_reader()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.program import Program
+from tests.cli.test_help import ANSWER, PROMPT
 from tests.support.session_samples import FOLDER, copied
 
 PROJECTS = FOLDER / "claude-code/projects"
@@ -89,3 +91,18 @@ def test_wrong_options_are_refused(program: Program, arguments: tuple[str, ...],
     ended = program("import", *arguments)
     assert ended.code == 2
     assert why in ended.said
+
+
+def test_what_is_written_is_followed(program: Program, home: Path) -> None:
+    folder = home / ".claude/projects/-home-ada-neu"
+    folder.mkdir()
+    options = ("--follow", "--every", "0.1", "--db-path", "new.db")
+    with program.start("import", "sessions", *options) as process:
+        assert process.stdout
+        first = json.loads(process.stdout.readline())
+        (folder / "chat.jsonl").write_text(f"{PROMPT}\n{ANSWER}\n")
+        then = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert [it["sources"][0]["stored"]["runs"] for it in (first, then)] == [10, 1]
+    assert then["sources"][0]["unchanged"] == 6

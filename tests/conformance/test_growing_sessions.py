@@ -137,6 +137,80 @@ def test_a_turn_that_was_taken_back_is_cancelled(persistence: Persistence, tmp_p
     assert statuses == {"Hello.": "completed", "That.": "cancelled", "No, this.": "completed"}
 
 
+def of_agent(agent: str, *entries: Any) -> list[Any]:
+    return [each | {"isSidechain": True, "agentId": agent} for each in entries]
+
+
+def test_an_agent_without_a_file_of_its_own_is_read_from_what_was_told_of_its_progress(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    use = {"type": "tool_use", "id": "t1", "name": "Task", "input": {"prompt": "Count."}}
+    asked, told = entry("user", "u2", "Count."), entry("assistant", "a2", "Three.", "u2")
+    progress = [
+        {
+            "type": "progress",
+            "uuid": f"p{number}",
+            "sessionId": "s1",
+            "parentToolUseID": "t1",
+            "data": {"type": "agent_progress", "agentId": "x7", "message": each},
+        }
+        for number, each in enumerate((asked, told))
+    ]
+    result = entry("user", "r1", [{"type": "tool_result", "tool_use_id": "t1", "content": "3"}])
+    write(tmp_path / "s1.jsonl", [PROMPT, entry("assistant", "a1", [use]), *progress, result])
+    assert import_sessions(tmp_path, persistence).usage == 2
+    agent = persistence.get_agent_run("claude-code/s1/agent-x7")
+    assert agent is not None
+    assert (agent.objective, agent.final_output, agent.status) == ("Count.", "Three.", "completed")
+    assert agent.parent_run_id == "claude-code/s1/u1"
+
+
+def test_files_of_agents_beside_their_session_belong_to_it(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    later = {"timestamp": "2026-02-11T08:00:05.000Z"}
+    write(tmp_path / "s1.jsonl", [PROMPT, ANSWER, ANSWER | {"uuid": "a9"} | later])
+    asked, told = entry("user", "u2", "Count."), entry("assistant", "a2", "Three.", "u2")
+    write(tmp_path / "agent-x7.jsonl", of_agent("x7", asked | later, told | later))
+    report = import_sessions(tmp_path, persistence)
+    assert (report.sources[0].sessions, report.runs, report.usage) == (1, 2, 2)
+    agent = persistence.get_agent_run("claude-code/s1/agent-x7")
+    assert agent is not None
+    assert (agent.parent_run_id, agent.session_id) == ("claude-code/s1/u1", "s1")
+
+
+def test_commands_are_turns_only_if_a_model_answers(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    name = "<command-name>/{}</command-name><command-args>all</command-args>"
+    quiet, asking = (
+        entry("user", "u1", name.format("model")),
+        entry("user", "u2", name.format("fix")),
+    )
+    expanded = entry("user", "u3", "Fix all that is broken.", "u2", isMeta=True)
+    said = entry("user", "u4", "<local-command-stdout>opus</local-command-stdout>")
+    answer = entry("assistant", "a1", "Done.", "u3")
+    write(tmp_path / "s1.jsonl", [quiet, said, asking, expanded, answer])
+    import_sessions(tmp_path, persistence)
+    [run] = persistence.get_agent_runs()
+    assert (run.run_id, run.objective) == ("claude-code/s1/u2", "/fix all")
+
+
+def test_entries_without_ids_are_known_by_their_file_and_line(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    entries = [{**PROMPT}, entry("assistant", "a1", "Hi.", message={"id": None})]
+    for each in entries:
+        del each["uuid"]
+    write(
+        tmp_path / "projects/here/s1.jsonl",
+        [{"uuid": "x", "sessionId": "s1", "type": "tag"}, *entries],
+    )
+    import_sessions(tmp_path, persistence)
+    assert import_sessions(tmp_path / "projects/here", persistence).usage == 0
+    assert [run.run_id for run in persistence.get_agent_runs()] == ["claude-code/s1/s1:2"]
+
+
 def test_broken_lines_are_told_and_the_rest_is_there(
     persistence: Persistence, tmp_path: Path
 ) -> None:

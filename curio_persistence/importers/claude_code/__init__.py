@@ -43,6 +43,7 @@ def _is_transcript(path: Path) -> bool:
         path.suffix == ".jsonl"
         and path.name not in _NO_TRANSCRIPTS
         and "tool-results" not in path.parts
+        and (path.name.startswith("agent-") or "subagents" not in path.parts)
     )
 
 

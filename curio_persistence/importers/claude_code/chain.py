@@ -8,7 +8,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from curio_persistence.importers.claude_code.entries import Entry, blocks_of, message_of, text_of
+from curio_persistence.importers.claude_code.entries import (
+    INTERRUPTED,
+    Entry,
+    blocks_of,
+    key_of,
+    message_of,
+    text_of,
+)
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.records import (
@@ -139,7 +146,7 @@ class Chain:
         """Return the answer that a line belongs to; None if it was counted before."""
         key = message.get("id")
         if not isinstance(key, str) or not key:
-            key = f"{location.file}:{location.line}"
+            key = key_of({}, location)
         if (answer := self._answers.get(key)) is not None:
             self._repeated()
         elif key in self._session.answers:
@@ -217,7 +224,7 @@ class Chain:
                     answer.texts.append(text)
             elif kind in ("thinking", "redacted_thinking"):
                 if thought := block.get("thinking"):
-                    key = f"{_key(entry, location)}/{number}"
+                    key = f"{key_of(entry, location)}/{number}"
                     data = {"text": thought}
                     yield from self.event("thinking", key, at, location, data=data)
             elif isinstance(block.get("tool_use_id"), str):
@@ -246,6 +253,8 @@ class Chain:
             return
         content = block.get("content")
         call.result = content if isinstance(content, str) else as_text(content)
+        if call.result.startswith(INTERRUPTED):
+            self.interrupted = True
         if block.get("is_error"):
             call.error = call.result or "error"
         if isinstance(result, dict):
@@ -289,11 +298,6 @@ class Chain:
 
 UNFINISHED = "The session ends within this turn: it crashed, or was still going on."
 """The message of a run of which it is only supposed that it failed."""
-
-
-def _key(entry: Entry, location: SourceLocation) -> str:
-    uuid = entry.get("uuid")
-    return uuid if isinstance(uuid, str) and uuid else f"{location.file}:{location.line}"
 
 
 def _usage_id(answer: Answer, session_id: str | None) -> str:

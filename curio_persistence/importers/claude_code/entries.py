@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
+
+from curio_persistence.importers.common.writer import SourceLocation
 
 Entry = dict[str, Any]
 
@@ -26,6 +29,14 @@ _INJECTED = ("<local-command-", "<bash-", "<task-notification", "Caveat:")
 _COMMAND = "<command-name>"
 _NAME = re.compile(r"<command-name>(.*?)</command-name>", re.DOTALL)
 _ARGS = re.compile(r"<command-args>(.*?)</command-args>", re.DOTALL)
+
+
+def key_of(entry: Entry, location: SourceLocation) -> str:
+    """Return the id of an entry; without one, its file and line."""
+    uuid = entry.get("uuid")
+    if isinstance(uuid, str) and uuid:
+        return uuid
+    return f"{PurePath(location.file).stem}:{location.line}"
 
 
 def message_of(entry: Entry) -> Entry:

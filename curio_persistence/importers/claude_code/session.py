@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from curio_persistence.importers.claude_code.chain import SOURCE_NAME, Chain, _key
+from curio_persistence.importers.claude_code.chain import SOURCE_NAME, Chain
 from curio_persistence.importers.claude_code.entries import (
     INTERRUPTED,
     STATE,
@@ -18,6 +18,7 @@ from curio_persistence.importers.claude_code.entries import (
     command_in,
     is_command,
     is_injected,
+    key_of,
     message_of,
     text_of,
 )
@@ -125,6 +126,8 @@ class SessionReader:
             self.context.skip("state lines")
         elif kind == "progress":
             yield from self._progress(entry, location)
+        elif kind == "attachment" and self._turns:
+            yield from self._attachment(self._turns[-1], entry, location)
         elif kind in ("user", "assistant", "system"):
             yield from self._conversation(kind, entry, location)
         else:
@@ -168,12 +171,13 @@ class SessionReader:
     ) -> Iterator[ImportedRecord]:
         text = text_of(entry)
         current = self._turns[-1] if self._turns else None
-        if _has_results(entry):
+        if _has_results(entry) and current is not None:
+            yield from current.resulted(entry, at, location)
+        if text.startswith(INTERRUPTED):
             if current is not None:
-                yield from current.resulted(entry, at, location)
-        elif text.startswith(INTERRUPTED):
-            if current is not None:
-                yield from current.interrupt(_key(entry, location), at, location, text)
+                yield from current.interrupt(key_of(entry, location), at, location, text)
+        elif _has_results(entry):
+            pass
         elif is_injected(entry, text):
             self.context.skip("injected context")
         elif is_command(text):
@@ -201,8 +205,22 @@ class SessionReader:
         level = entry.get("level")
         level = level if level in ("warning", "error") else "info"
         kind = "compaction" if kind == "compact_boundary" else kind
-        key = _key(entry, location)
+        key = key_of(entry, location)
         yield from chain.event(kind, key, at, location, data=data or None, level=level)
+
+    def _attachment(
+        self, chain: Chain, entry: Entry, location: SourceLocation
+    ) -> Iterator[ImportedRecord]:
+        """Take what the user said while the turn was going on; other attachments are state."""
+        attached = entry.get("attachment")
+        attached = attached if isinstance(attached, dict) else {}
+        prompt = attached.get("prompt")
+        if not isinstance(prompt, str) or attached.get("type") != "queued_command":
+            self.context.skip("state lines")
+            return
+        at = self.context.moment(entry.get("timestamp"), *location)
+        key = key_of(entry, location)
+        yield from chain.event("user_message", key, at, location, data={"text": prompt})
 
     # --- turns ---------------------------------------------------------------------------------
 
@@ -213,7 +231,7 @@ class SessionReader:
         if self._turns:
             yield from self._turns[-1].close(last=False, still=True)
         self._rewind(entry)
-        session_id, key = entry.get("sessionId") or self._unit.session_id, _key(entry, location)
+        session_id, key = entry.get("sessionId") or self._unit.session_id, key_of(entry, location)
         turn = self._turn(stable_id(SOURCE_NAME, session_id, key), SOURCE_NAME, at, location)
         turn.objective, turn.session_id = text, str(session_id)
         event_id = stable_id(SOURCE_NAME, key)
@@ -277,14 +295,16 @@ class SessionReader:
             at = self.context.moment(inner.get("timestamp"), *location)
             chain = self._inline.get(agent)
             if chain is None:
-                chain = self._agent(f"agent-{agent}", "agent", _key(inner, location), at, location)
+                chain = self._agent(
+                    f"agent-{agent}", "agent", key_of(inner, location), at, location
+                )
                 self._inline[agent] = chain
                 chain.turn.parent_run_id = caller
             yield from self._agent_entry(chain, kind, inner, at, location)
 
     def _sidechain(self, entry: Entry, at: datetime | None, location: SourceLocation) -> Chain:
         """Return the agent inside the transcript that an entry belongs to."""
-        parent, uuid = entry.get("parentUuid"), _key(entry, location)
+        parent, uuid = entry.get("parentUuid"), key_of(entry, location)
         chain = self._inline.get(parent) if isinstance(parent, str) else None
         if chain is None:
             chain = self._agent(f"sidechain-{uuid}", "agent", uuid, at, location)
@@ -317,7 +337,7 @@ class SessionReader:
         if kind == "system":
             yield from self._system(chain, entry, at, location)
             return
-        text, key = text_of(entry), _key(entry, location)
+        text, key = text_of(entry), key_of(entry, location)
         if _has_results(entry):
             yield from chain.resulted(entry, at, location)
         elif text.startswith(INTERRUPTED):
@@ -340,7 +360,7 @@ class SessionReader:
             at = self.context.moment(entry.get("timestamp"), *location)
             self._learn(entry)
             if chain is None:
-                kind_of, first = _type_of(agent, meta), _key(entry, location)
+                kind_of, first = _type_of(agent, meta), key_of(entry, location)
                 chain = self._agent(f"agent-{agent}", kind_of, first, at, location)
                 chain.turn.parent_run_id = self._parent(agent, meta)
             yield from self._agent_entry(chain, str(kind), entry, at, location)

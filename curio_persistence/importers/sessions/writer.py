@@ -23,7 +23,7 @@ _PLAIN = (
     *("agent_id", "objective", "final_synthesis_output"),
     *("session_id", "parent_run_id", "error_message"),
 )
-_NUMBERS = ("tool_name", "server", "latency_ms", "unfinished")
+_NUMBERS = ("tool_name", "server", "tool", "latency_ms", "unfinished")
 """What remains of the data of a tool call without its words."""
 _NAMES = ("source", "project", "branch", "version")
 
