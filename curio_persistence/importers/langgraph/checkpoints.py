@@ -24,7 +24,7 @@ _WRITES = """
 SELECT rowid, checkpoint_id FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND channel = ?
 ORDER BY checkpoint_id, idx
 """
-_MESSAGES, _ERROR = "messages", "__error__"
+_MESSAGES, _ERROR, _INTERRUPT = "messages", "__error__", "__interrupt__"
 _GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
 
 
@@ -53,6 +53,11 @@ class Graph(NamedTuple):
             if checkpoint == self.newest:
                 return str(value)
         return None
+
+    def is_waiting(self) -> bool:
+        """Return whether the newest checkpoint waits for a person, who may take any time."""
+        rows = self.database.rows(_WRITES, self.thread, self.namespace, _INTERRUPT)
+        return any(checkpoint == self.newest for _, checkpoint in rows)
 
     def _channel(self, place: Place) -> Any:
         rows = self.database.rows(_CHECKPOINT, self.thread, self.namespace, self.newest)

@@ -63,7 +63,8 @@ class ThreadReader:
             turn.fail(error)
         is_live = is_last and self._context.is_live(self._file, turn.last_at)
         self.is_live |= is_live
-        yield from turn.end(self._place, is_last=is_last, is_live=is_live)
+        goes_on = is_live or (is_last and graph.is_waiting())
+        yield from turn.end(self._place, is_last=is_last, is_live=goes_on)
 
     def _open(self, graph: Graph, first: Message) -> OpenTurn:
         if graph.namespace:
