@@ -169,6 +169,8 @@ class _Listener:
         if not run.final_synthesis_output or (last and last.speaker == "agent" and last.text):
             return
         text = str(run.final_synthesis_output)
+        if any(each.speaker == "agent" and each.text == text for each in self.said):
+            return  # What comes after it tells of calls only, as the sums of a whole run do.
         if last is not None and last.speaker == "agent" and not last.actions:
             last.text = text
         else:

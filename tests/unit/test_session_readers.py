@@ -16,7 +16,7 @@ from curio_persistence import InMemoryPersistence, import_sessions
 from curio_persistence.importers.langgraph.checkpoints import time_of
 from curio_persistence.importers.langgraph.decoding import UnreadableError, decode
 from curio_persistence.importers.sessions.sources import SOURCES, source_named
-from tests.support.session_samples import FOLDER, SAMPLES, Sample
+from tests.support.session_samples import EXPECTED, FOLDER, SAMPLES, Sample
 
 _HOME = Path("/home/ada")
 
@@ -137,3 +137,21 @@ def test_a_rewind_to_what_is_not_there_takes_all_back(tmp_path: Path) -> None:
         import_sessions(path, persistence)
         status = {run.objective: run.status for run in persistence.iter_agent_runs()}
     assert status == {"One?": "cancelled", "Two?": "error"}
+
+
+_WORDS = ("plan first", "count, then ask", "Count in bolts.txt", "pigments first", "wc -l", "17 °C")
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_metrics_only_keeps_no_words(sample: Sample) -> None:
+    runs = EXPECTED[sample.name]["runs"]
+    said = {run[name] for run in runs for name in ("objective", "final") if run.get(name)}
+    with InMemoryPersistence() as persistence:
+        paths = [FOLDER / path for path in sample.paths]
+        import_sessions(paths, persistence, source=sample.source, content="metrics-only")
+        stored = [run.to_dict() for run in persistence.iter_agent_runs()]
+        events = [persistence.get_agent_run_events(run["run_id"]) for run in stored]
+        calls = [call.to_dict() for call in persistence.iter_llm_usage()]
+    everything = repr([stored, [event.to_dict() for some in events for event in some], calls])
+    assert stored
+    assert not {words for words in said | {*_WORDS} if len(words) > 5 and words in everything}

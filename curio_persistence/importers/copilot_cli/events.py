@@ -129,8 +129,9 @@ class SessionReader:
     def _asked(self, event: Event) -> Iterator[ImportedRecord]:
         source = event.data.get("source")
         if event.agent is not None or str(source or "").startswith(_INJECTED):
+            data = {"text": text_of(event.data.get("content"))}
             if (turn := self._turn_of(event)) is not None:
-                yield from turn.event(event.key, "user", event.at, dict(event.data), event.place)
+                yield from turn.event(event.key, "user_message", event.at, data, event.place)
             return
         self._prompt = None
         yield from self._begin(event, text_of(event.data.get("content")))
@@ -180,10 +181,12 @@ class SessionReader:
             return
         text = text_of(event.data.get("content"))
         turn.answer(text, event.at)
-        told = {"text": text, "reasoning": event.data.get("reasoningText")}
-        data = {name: value for name, value in told.items() if value}
-        if data:
-            yield from turn.event(event.key, "assistant_message", event.at, data, event.place)
+        if text:
+            data = {"text": text}
+            yield from turn.event(event.key, "agent_message", event.at, data, event.place)
+        if thought := event.data.get("reasoningText"):
+            key, data = f"{event.key}/thinking", {"text": text_of(thought)}
+            yield from turn.event(key, "thinking", event.at, data, event.place)
         for request in _objects(event.data.get("toolRequests")):
             self._begin_tool(turn, request, "name", event)
         model = str(event.data.get("model") or self._model)

@@ -130,7 +130,9 @@ def _call(
         status="success" if error is None else "error",
         error_message=error,
         latency_ms=_took(began, ended),
-        usage_metrics=attributes,
+        prompt=_words(attributes, "gen_ai.input.messages"),
+        text=_words(attributes, "gen_ai.output.messages"),
+        usage_metrics=_numbers(attributes),
         span_id=str(span["spanId"]),
         parent_span_id=span.get("parentSpanId"),
         trace_id=str(span.get("traceId")),
@@ -175,6 +177,17 @@ def _other(
         span_id=str(span["spanId"]),
         parent_span_id=span.get("parentSpanId"),
     )
+
+
+def _words(attributes: Any, name: str) -> str:
+    found = member(attributes, name)
+    return found if isinstance(found, str) else ""
+
+
+def _numbers(attributes: Any) -> dict[str, Any]:
+    """Return the attributes that are no words."""
+    told = attributes if isinstance(attributes, Mapping) else {}
+    return {name: value for name, value in told.items() if isinstance(value, int | float)}
 
 
 def _error(span: Span) -> str | None:

@@ -25,7 +25,6 @@ def answer(
     """Yield the call of the model, and the calls of tools that it asked for."""
     text = text_of(message.get("content"))
     turn.answer(text, at)
-    thoughts = message.get("thoughts")
     yield from turn.call(
         key,
         at,
@@ -34,12 +33,21 @@ def answer(
         model=str(message.get("model") or ""),
         provider="google",
         text=text,
-        usage_metrics={"thoughts": thoughts} if thoughts else None,
     )
+    if thoughts := _thoughts(message.get("thoughts")):
+        yield from turn.event(f"{key}/thinking", "thinking", at, {"text": thoughts}, place)
     calls = message.get("toolCalls")
     for number, call in enumerate(calls if isinstance(calls, list) else (), start=1):
         if isinstance(call, Mapping):
             yield from _tool(turn, f"{key}/{call.get('id') or number}", call, at, place)
+
+
+def _thoughts(told: Any) -> str:
+    thoughts = (
+        [each for each in told if isinstance(each, Mapping)] if isinstance(told, list) else []
+    )
+    parts = ((each.get("subject"), each.get("description")) for each in thoughts)
+    return "\n".join(": ".join(str(part) for part in each if part) for each in parts)
 
 
 def tokens_of(told: Any, place: Place) -> Tokens:

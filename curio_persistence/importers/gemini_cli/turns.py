@@ -142,7 +142,9 @@ class _Reading:
         text = text_of(entry.value.get("content"))
         at = entry.place.time(entry.value.get("timestamp"))
         if self._agent is not None and self._turn is not None:
-            yield from self._turn.event(key_of(entry), "user", at, {"text": text}, entry.place)
+            yield from self._turn.event(
+                key_of(entry), "user_message", at, {"text": text}, entry.place
+            )
             return
         if self._turn is not None:
             yield from self._turn.end(entry.place, is_last=False, is_live=False)

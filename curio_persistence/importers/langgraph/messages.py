@@ -55,13 +55,17 @@ def told(turn: OpenTurn, message: Message, place: Place) -> Iterator[ImportedRec
         error = (content or "error") if failed else None
         yield from turn.end_tool(call_id, message.at, content, error=error)
     else:
-        data = {"content": message.fields.get("content")}
-        yield from turn.event(message.key, message.kind or "message", message.at, data, place)
+        kind = f"{message.kind or 'other'}_message"
+        data = {"text": text_of(message.fields.get("content"))}
+        yield from turn.event(message.key, kind, message.at, data, place)
 
 
 def _answer(turn: OpenTurn, message: Message, place: Place) -> Iterator[ImportedRecord]:
     fields, text = message.fields, text_of(message.fields.get("content"))
     turn.answer(text, message.at)
+    if thought := _thought(fields.get("content")):
+        key = f"{message.key}/thinking"
+        yield from turn.event(key, "thinking", message.at, {"text": thought}, place)
     for call in _calls(fields):
         call_id, name = str(call.get("id") or message.key), str(call.get("name") or "")
         key = f"{message.key}/{call_id}"
@@ -76,6 +80,15 @@ def _answer(turn: OpenTurn, message: Message, place: Place) -> Iterator[Imported
         provider=str(member(answered_by, "model_provider") or ""),
         text=text,
     )
+
+
+def _thought(content: Any) -> str:
+    """Return what a model thought, of the blocks in which Anthropic's answers have it."""
+    blocks = (
+        [each for each in content if isinstance(each, Mapping)] if type(content) is list else []
+    )
+    thoughts = (each.get("thinking") or each.get("reasoning") for each in blocks)
+    return "\n".join(str(thought) for thought in thoughts if thought)
 
 
 def _calls(fields: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:

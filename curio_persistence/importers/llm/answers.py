@@ -40,6 +40,7 @@ class Answer:
     model: str
     tokens: Tokens
     text: str
+    thought: str
     prompt: str
     usage: dict[str, Any]
     """The other columns of the model call."""
@@ -69,6 +70,9 @@ def records_of(answers: Iterable[Answer]) -> Iterator[ImportedRecord]:
 def _told(turn: OpenTurn, answer: Answer) -> Iterator[ImportedRecord]:
     yield from _returned(turn, answer, answer.results)
     turn.answer(answer.text, answer.at)
+    if answer.thought:
+        key, data = f"{answer.id}/thinking", {"text": answer.thought}
+        yield from turn.event(key, "thinking", answer.at, data, answer.place)
     for call in answer.calls:
         key = f"{answer.id}/{call.id}"
         turn.begin_tool(key, call.id, call.name, call.args, answer.at, answer.place)

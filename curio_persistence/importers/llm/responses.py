@@ -53,6 +53,7 @@ class _Responses:
             row.get("resolved_model") or row["model"] or "",
             tokens_of(place, row),
             row.get("response") or "",
+            row.get("reasoning") or "",
             prompt,
             {
                 "latency_ms": place.count(row, "duration_ms"),

@@ -5,7 +5,7 @@ What is a turn there is one answer here. Its messages are found from its tip, up
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from curio_persistence.importers.common.sqlite_tables import Database
@@ -60,6 +60,7 @@ class _Threads:
             row.get("resolved_model") or row["model"] or "",
             tokens_of(place, row),
             _text(said),
+            _text(said, "reasoning"),
             _text(asked),
             {
                 "latency_ms": place.count(row, "duration_ms"),
@@ -105,8 +106,8 @@ def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _text(parts: Any) -> str:
-    return "\n".join(part.text for part in parts if part.type == "text" and part.text)
+def _text(parts: Iterable[_Part], kind: str = "text") -> str:
+    return "\n".join(part.text for part in parts if part.type == kind and part.text)
 
 
 def _call(part: _Part) -> AskedTool:

@@ -87,11 +87,14 @@ def _told(turn: OpenTurn, key: str, item: Item, at: Any, place: Place) -> Iterat
     if kind == "message" and item.get("role") == "assistant":
         turn.answer(text_of(item.get("content")), at)
         data = {"text": text_of(item.get("content"))}
-        yield from turn.event(key, "assistant_message", at, data, place)
+        yield from turn.event(key, "agent_message", at, data, place)
     elif kind in _RETURNS:
         yield from turn.end_tool(str(item.get("call_id")), at, item.get("output"))
     elif kind.endswith("_call"):
         yield from _tool(turn, key, kind, item, at, place)
+    elif kind == "reasoning":
+        if text := text_of(item.get("summary")) or text_of(item.get("content")):
+            yield from turn.event(key, "thinking", at, {"text": text}, place)
     else:
         yield from turn.event(key, kind, at, dict(item), place)
 

@@ -14,7 +14,7 @@ from curio_persistence.importers.sessions.turns import OpenTurn, Tokens
 _ABORTED = "MessageAbortedError"
 _SILENT = {"text", "step-start", "step-finish", "snapshot", "patch"}
 """The parts that are told with the message, or are OpenCode's own notes."""
-_EVENTS = {"reasoning", "retry", "file", "agent", "subtask", "compaction"}
+_EVENTS = {"retry", "file", "agent", "subtask", "compaction"}
 
 
 def objective(parts: Sequence[Item]) -> str:
@@ -104,6 +104,9 @@ def _told(turn: OpenTurn, part: Item, at: datetime | None) -> Iterator[ImportedR
     kind = _type(part)
     if kind == "tool":
         yield from _tool(turn, part, at)
+    elif kind == "reasoning":
+        if text := part.value.get("text"):
+            yield from turn.event(part.id, "thinking", at, {"text": str(text)}, part.place)
     elif kind in _EVENTS:
         began = part.place.milliseconds(member(part.value, "time", "start")) or at
         yield from turn.event(part.id, kind, began, part.value, part.place)

@@ -15,6 +15,7 @@ from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Age
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
 
+_LONGEST_ID = 255
 NO_ANSWER = "no answer follows"
 CUT_OFF = "the log ends in the middle of a tool call"
 
@@ -126,6 +127,7 @@ class OpenTurn:
     ) -> Iterator[ImportedRecord]:
         """Yield one answer of a model."""
         self.saw(at)
+        more.setdefault("span_id", key[:_LONGEST_ID])
         usage = AgentLLMUsage(
             self._turn.agent_id,
             self.run_id,
