@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from curio_persistence import InvalidValueError, Persistence, import_sessions
@@ -209,6 +213,68 @@ def test_a_database_that_is_being_written_is_read_with_its_log(
     assert run.get_metadata_dict()["project"] == "pumps"
     assert persistence.count_llm_usage() == 1
 
+
+def test_packed_exports_are_unpacked_on_the_way(persistence: Persistence, tmp_path: Path) -> None:
+    whole = (FOLDER / "langfuse" / "observations_v2" / "20260520.jsonl").read_bytes()
+    path = tmp_path / "20260520.jsonl.gz"
+    path.write_bytes(gzip.compress(whole))
+    report = import_sessions([tmp_path], persistence)
+    assert [(problem.file, problem.line) for problem in report.problems] == [(path.name, 7)]
+    assert (report.runs, report.usage) == (2, 2)
+    path.write_bytes(gzip.compress(whole)[:-400])
+    report = import_sessions([tmp_path], persistence, source="langfuse")
+    assert "was cut off, or is damaged" in report.problems[-1].what
+
+
+def test_parquet_of_langfuse_has_maps(persistence: Persistence, tmp_path: Path) -> None:
+    counts = {"input": 700, "input_cached_tokens": 1024, "output": 80, "total": 1804}
+    row: dict[str, Any] = {
+        "id": "o-1",
+        "trace_id": "t-1",
+        "type": "GENERATION",
+        "parent_observation_id": None,
+        "start_time": NINE,
+        "end_time": NINE + timedelta(seconds=2),
+        "provided_model_name": "gpt-5-mini",
+        "usage_details": [*counts.items()],
+        "cost_details": [("total", Decimal("0.000361"))],
+        "session_id": "shift-8",
+    }
+    map_of = partial(pyarrow.map_, pyarrow.string())
+    types = {
+        "usage_details": map_of(pyarrow.int64()),
+        "cost_details": map_of(pyarrow.decimal128(20, 12)),
+    }
+    fields = {name: pyarrow.array([value], types.get(name)) for name, value in row.items()}
+    pyarrow.parquet.write_table(pyarrow.table(fields), tmp_path / "20260520.parquet")
+    import_sessions([tmp_path], persistence)
+    [usage] = persistence.iter_llm_usage()
+    assert (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens) == (1724, 80, 1024)
+    assert (usage.cost_usd, usage.latency_ms) == (Decimal("0.000361"), 2000)
+
+
+def test_parquet_of_langsmith_tells_parents_by_their_order(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    rows = []
+    for line in (FOLDER / "langsmith" / "runs.jsonl").read_text().splitlines():
+        run = json.loads(line)
+        del run["parent_run_id"]
+        told = {name: json.dumps(run[name]) for name in ("extra", "inputs", "outputs")}
+        times = {name: run[name] and datetime.fromisoformat(run[name]) for name in TIMES}
+        kept = ("id", "name", "run_type", "trace_id", "dotted_order", "error", "tags", "status")
+        counts = ("prompt_tokens", "completion_tokens", "total_cost")
+        rows.append({**told, **times, **{name: run.get(name) for name in (*kept, *counts)}})
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "runs.parquet")
+    import_sessions([tmp_path], persistence)
+    [run] = persistence.iter_agent_runs()
+    assert (run.agent_id, run.session_id, run.status) == ("mechanic", "shift-8", "completed")
+    assert persistence.count_llm_usage() == 2
+    [tool] = persistence.get_agent_run_events(run.run_id, "tool_call")
+    assert tool.parent_span_id == "1b64098b-4ab7-43f6-afee-992304000001"
+
+
+TIMES = ("start_time", "end_time")
 
 # --- trouble --------------------------------------------------------------------------------------
 

@@ -11,6 +11,10 @@ Row = dict[str, Any]
 OBSERVATION, SCORE, TRACE = "observation", "score", "trace"
 _UNDERSCORE = re.compile("_([a-z])")
 _LISTS = ("data", "traces")
+_COLUMNS = (
+    {"traceId", "parentObservationId", "type", "startTime"},
+    {"traceId", "observationId", "dataType", "value"},
+)
 
 
 def kind_of(row: Row) -> str | None:
@@ -27,8 +31,9 @@ _OF_TRACE = {"observations", "sessionId", "userId", "bookmarked", "public"}
 
 
 def is_part(row: Row) -> bool:
-    """Return whether a row is Langfuse's."""
-    return any(True for _ in split(row))
+    """Return whether a row is Langfuse's; of Parquet only the names of the columns are known."""
+    names = _camel(row).keys()
+    return any(True for _ in split(row)) or any(each <= names for each in _COLUMNS)
 
 
 def split(row: Row) -> Iterator[tuple[str, Row]]:

@@ -48,7 +48,7 @@ def _trace(trace_id: str, rows: list[Row], location: SourceLocation) -> Trace:
     metadata = [*map(_metadata, rows)]
     threads = (each.get(name) for each in metadata for name in _THREAD)
     users = (each.get("user_id") for each in metadata)
-    root = next((row for row in rows if not row.get("parent_run_id")), rows[0])
+    root = next((row for row in rows if _parent_of(row) is None), rows[0])
     tags = root.get("tags")
     return Trace(
         trace_id,
@@ -68,7 +68,7 @@ def _step(row: Row, values: Values, location: SourceLocation) -> Step | None:
     error = text(row.get("error")) or ("error" if row.get("status") == "error" else None)
     return Step(
         step_id,
-        text(row.get("parent_run_id")),
+        _parent_of(row),
         text(row.get("name")) or kind,
         TOOL if kind == "tool" else kind,
         started_at,
@@ -79,6 +79,14 @@ def _step(row: Row, values: Values, location: SourceLocation) -> Step | None:
         output=row.get("outputs"),
         call=_call(row, values) if kind in _CALLS else None,
         details={"metadata": _metadata(row)} if _metadata(row) else {},
+    )
+
+
+def _parent_of(row: Row) -> str | None:
+    """Return the run above one, as it says, or its dotted order: `<time>Z<id>.<time>Z<id>`."""
+    *above, _ = str(row.get("dotted_order") or "").split(".")
+    return text(row.get("parent_run_id")) or (
+        above[-1].partition("Z")[2] or None if above else None
     )
 
 

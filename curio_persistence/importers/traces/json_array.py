@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Generator, Iterator
+from io import TextIOWrapper
+from typing import Any, BinaryIO, TextIO
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers.common.limits import MAX_BYTES, MAX_DEPTH, is_deeper
@@ -19,23 +19,21 @@ _decode = json.JSONDecoder().raw_decode
 
 
 def read_array(
-    path: Path, name: str, report: ReportBuilder
-) -> Iterator[tuple[dict[str, Any], SourceLocation]]:
+    file: BinaryIO, name: str, report: ReportBuilder
+) -> Generator[tuple[dict[str, Any], SourceLocation]]:
     """Yield the objects of the array that a file holds, each with the line where it begins.
 
     What is no object is a problem of its own; behind what is not JSON nothing can be found.
     """
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape") as text:
+    with TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape") as text:
+        try:
             for line, value in _Items(text, report):
                 if isinstance(value, dict):
                     yield value, SourceLocation(name, line)
                 else:
                     report.problem(name, line, f"is a JSON {type(value).__name__}, not an object")
-    except OSError as error:
-        report.problem(name, None, f"cannot be read: {error.strerror}")
-    except InvalidValueError as error:
-        report.problem(name, None, error)
+        except InvalidValueError as error:
+            report.problem(name, None, error)
 
 
 class _Items:

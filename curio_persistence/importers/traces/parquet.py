@@ -55,12 +55,17 @@ def _rows(path: Path, name: str) -> Iterator[tuple[dict[str, Any], SourceLocatio
         for batch in parquet.iter_batches(batch_size=_AT_A_TIME, use_threads=False):
             for values in batch.to_pylist():
                 row += 1
-                yield (
-                    {k: v for k, v in values.items() if not _is_empty(v)},
-                    SourceLocation(name, row),
-                )
+                told = {k: _plain(v) for k, v in values.items() if not _is_empty(v)}
+                yield told, SourceLocation(name, row)
 
 
 def _is_empty(value: Any) -> bool:
     """Return whether a cell is empty; pandas writes an empty number as NaN."""
     return value is None or (isinstance(value, float) and isnan(value))
+
+
+def _plain(value: Any) -> Any:
+    """Return a map of Arrow, which comes as pairs, as an object of JSON."""
+    if isinstance(value, list) and value and all(isinstance(each, tuple) for each in value):
+        return dict(value)
+    return value

@@ -20,7 +20,7 @@ from curio_persistence.importers.sessions.databases import (
 )
 from curio_persistence.importers.sessions.files import walk
 from curio_persistence.importers.sessions.records import Found, SourceLocation
-from curio_persistence.importers.traces.rows import Placed, read_rows
+from curio_persistence.importers.traces.rows import Placed, read_rows, suffix_of
 from curio_persistence.importers.traces.spool import by_trace
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def finder(is_ours: IsOurs, holds: Holds = None) -> Callable[[Path, ReportBuilde
 
 
 def _is_named_so(path: Path) -> bool:
-    return path.suffix.lower() in _NAMED
+    return suffix_of(path) in _NAMED
 
 
 def _is_wanted(is_ours: IsOurs, holds: Holds, path: Path) -> bool:

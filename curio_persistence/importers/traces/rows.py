@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Collection, Iterator
+import zlib
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
-from curio_persistence.importers.common.json_lines import open_ordinary, read_object, read_objects
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.importers.common.json_lines import objects_in, open_ordinary, parse
+from curio_persistence.importers.common.limits import MAX_BYTES
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.common.writer import SourceLocation
 from curio_persistence.importers.exports.csv import csv_rows
@@ -17,20 +23,22 @@ Row = dict[str, Any]
 Placed = tuple[Row, SourceLocation]
 
 PARQUET, CSV, LINES, ARRAY, DOCUMENT = "parquet", "csv", "lines", "array", "document"
-_BEGIN = 1 << 16
+_BEGIN, _PIECE = 1 << 16, 1 << 9
+_PACKED = b"\x1f\x8b"
 _OF_LINES = (".jsonl", ".ndjson")
 
 
 def form_of(path: Path) -> str | None:
     """Return the form of a file, by its beginning; None if it is none of these."""
     try:
-        with open_ordinary(path) as file:
-            begin = file.read(_BEGIN)
+        with _opened(path) as file:
+            begin = _beginning(file)
     except OSError:
         return None
     if begin.startswith(b"PAR1"):
         return PARQUET
-    if path.suffix.lower() in _OF_LINES:
+    suffix = suffix_of(path)
+    if suffix in _OF_LINES:
         return LINES
     begin = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
     if begin.startswith(b"["):
@@ -38,7 +46,36 @@ def form_of(path: Path) -> str | None:
     line, end, _ = begin.partition(b"\n")
     if begin.startswith(b"{"):
         return LINES if end and _is_json(line) else DOCUMENT
-    return CSV if path.suffix.lower() == ".csv" and b"," in line else None
+    return CSV if suffix == ".csv" and b"," in line else None
+
+
+def _beginning(file: BinaryIO) -> bytes:
+    """Return the first bytes of a file; of a damaged one those before the damage."""
+    begin = b""
+    with suppress(EOFError, zlib.error):
+        while len(begin) < _BEGIN and (some := file.read(_PIECE)):
+            begin += some
+    return begin
+
+
+def suffix_of(path: Path) -> str:
+    """Return how the name of a file ends, packed or not."""
+    name = path.name.lower()
+    return Path(name.removesuffix(".gz")).suffix
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to read; one that gzip has packed is unpacked on the way."""
+    if path.is_file():
+        with path.open("rb") as file:
+            is_packed = file.read(len(_PACKED)) == _PACKED
+        if is_packed:
+            with gzip.open(path) as unpacked:
+                yield cast("BinaryIO", unpacked)
+            return
+    with open_ordinary(path) as plain:
+        yield plain
 
 
 def _is_json(text: bytes) -> bool:
@@ -59,8 +96,10 @@ def first_row(path: Path) -> Row | None:
         from curio_persistence.importers.traces.parquet import columns_of  # Needs pyarrow.
 
         return dict.fromkeys(columns_of(path))
-    rows = iter(()) if form is None else read_rows(path, path.name, report)
-    return next((row for row, _ in rows), None)
+    if form is None:
+        return None
+    with closing(read_rows(path, path.name, report)) as rows:
+        return next((row for row, _ in rows), None)
 
 
 def names_in(path: Path, *lists: str) -> Collection[str]:
@@ -72,31 +111,49 @@ def names_in(path: Path, *lists: str) -> Collection[str]:
     return row
 
 
-def read_rows(path: Path, name: str, report: ReportBuilder) -> Iterator[Placed]:
+def read_rows(path: Path, name: str, report: ReportBuilder) -> Generator[Placed]:
     """Yield the rows of a file. A document is one row; its reader knows what is in it."""
     form = form_of(path)
     if form == PARQUET:
         from curio_persistence.importers.traces.parquet import read_parquet  # Needs pyarrow.
 
         yield from read_parquet(path, name, report)
-    elif form == CSV:
-        yield from _of_csv(path, name, report)
-    elif form == ARRAY:
-        yield from read_array(path, name, report)
-    elif form == DOCUMENT:
-        if (value := read_object(path, name, report)) is not None:
-            yield value, SourceLocation(name)
-    elif form == LINES:
-        for number, value in read_objects(path, name, report):
-            yield value, SourceLocation(name, number)
-    else:
+        return
+    if form is None:
         report.problem(name, None, "holds neither JSON nor CSV nor Parquet")
-
-
-def _of_csv(path: Path, name: str, report: ReportBuilder) -> Iterator[Placed]:
+        return
     try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-            for number, values in csv_rows(text, name, report):
-                yield dict(values), SourceLocation(name, number)
+        with _opened(path) as file:
+            yield from _READERS[form](file, name, report)
+    except (EOFError, zlib.error) as error:
+        report.problem(name, None, f"was cut off, or is damaged: {error}")
     except OSError as error:
-        report.problem(name, None, f"cannot be read: {error.strerror}")
+        report.problem(name, None, f"cannot be read: {error.strerror or error}")
+
+
+def _of_lines(file: BinaryIO, name: str, report: ReportBuilder) -> Generator[Placed]:
+    for number, value in objects_in(file, name, report):
+        yield value, SourceLocation(name, number)
+
+
+def _of_document(file: BinaryIO, name: str, report: ReportBuilder) -> Generator[Placed]:
+    text = file.read(MAX_BYTES + 1)
+    report.bytes_read += len(text)
+    try:
+        yield parse(text), SourceLocation(name)
+    except InvalidValueError as error:
+        report.problem(name, None, error)
+
+
+def _of_csv(file: BinaryIO, name: str, report: ReportBuilder) -> Generator[Placed]:
+    with TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        for number, values in csv_rows(text, name, report):
+            yield dict(values), SourceLocation(name, number)
+
+
+_READERS: Mapping[str, Callable[[BinaryIO, str, ReportBuilder], Generator[Placed]]] = {
+    LINES: _of_lines,
+    ARRAY: read_array,
+    DOCUMENT: _of_document,
+    CSV: _of_csv,
+}
