@@ -116,6 +116,7 @@ class AsyncSimilarity(Awaited[Similarity]):
     index_pending = awaited(Similarity.index_pending)
     models = awaited(Similarity.models)
     delete = awaited(Similarity.delete)
+    create_index = awaited(Similarity.create_index)
     remove_orphans = awaited(Similarity.remove_orphans)
 
     @property

@@ -21,6 +21,11 @@ _OF_NUMBER, _OF_OTHERS = 8, 3
 HealthLevel = Literal["ok", "warning", "error"]
 
 
+Nearest = Callable[[Sequence[float], str | None, int], list[int]]
+"""Returns the ids of the embeddings that are nearest to a vector: of texts of one kind or of all,
+and at most so many."""
+
+
 class HealthCheck(NamedTuple):
     """The result of one check: the state of one thing, and advice where it is not well."""
 
@@ -388,6 +393,21 @@ class Store(ABC):
             f"{self.location} has no index for payloads: what passes the other filters is looked "
             "through. On PostgreSQL there is one."
         )
+
+    def create_vector_index(self, model: str, dim: int) -> bool:
+        """Build an index of a model's embeddings; return False if it exists already.
+
+        Other connections may read and write meanwhile. Raises UnsupportedError where the backend
+        has none.
+        """
+        raise UnsupportedError(
+            f"{self.location} has no index for vectors: they are compared in memory. On PostgreSQL "
+            "with pgvector there is one."
+        )
+
+    def vector_index(self, model: str) -> Nearest | None:
+        """Return what asks the index of a model's embeddings; None where there is none."""
+        return None
 
     def checkpoint(self) -> None:  # noqa: B027  # See below.
         """Write a part of the log back into the database, if it has grown.

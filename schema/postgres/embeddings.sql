@@ -19,3 +19,25 @@ ALTER TABLE {schema}.agent_embeddings ALTER COLUMN vector SET STORAGE EXTERNAL;
 CREATE INDEX agent_embeddings_by_model ON {schema}.agent_embeddings (model, id);
 -- Texts that have a vector already.
 CREATE INDEX agent_embeddings_by_text ON {schema}.agent_embeddings (text_hash, model, id);
+
+-- A vector as numbers of 32 bits, which pgvector can convert. Only an index of pgvector uses it, and
+-- there is none unless somebody has made it.
+CREATE FUNCTION {schema}.curio_reals(vector BYTEA) RETURNS REAL[]
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 10000 AS $$
+DECLARE
+    size   INTEGER := length(vector) / 2;
+    reals  REAL[] := array_fill(0::REAL, ARRAY[size]);
+    bits   INTEGER;
+    number FLOAT8;
+BEGIN
+    FOR i IN 0..size - 1 LOOP
+        bits := get_byte(vector, 2 * i + 1) * 256 + get_byte(vector, 2 * i);
+        number := CASE (bits >> 10) & 31
+            WHEN 0 THEN (bits & 1023) * 2.0 ^ -24
+            ELSE (1024 + (bits & 1023)) * 2.0::FLOAT8 ^ (((bits >> 10) & 31) - 25)
+        END;
+        reals[i + 1] := CASE WHEN bits >= 32768 THEN -number ELSE number END;
+    END LOOP;
+    RETURN reals;
+END
+$$;

@@ -26,6 +26,7 @@ from curio_persistence.backends.postgres.replication import PostgresReplication
 from curio_persistence.backends.postgres.search import PostgresSearchIndex
 from curio_persistence.backends.postgres.statements import ONE_STATE
 from curio_persistence.backends.postgres.timed import PostgresTimed
+from curio_persistence.backends.postgres.vectors import PostgresVectors
 from curio_persistence.backends.sql import health as common_health
 from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sql.statements import Params, Rows, columns_of, shape, shape_of
@@ -59,7 +60,12 @@ TIMES = {name for table in ALL_TABLES for name in table.encoded_by(encode_time)}
 
 
 class PostgresRows(
-    PostgresReplication, PostgresCopy, PostgresQueries, PostgresTimed, PostgresBackup
+    PostgresReplication,
+    PostgresCopy,
+    PostgresQueries,
+    PostgresTimed,
+    PostgresVectors,
+    PostgresBackup,
 ):
     """The rows of a PostgreSQL store as they are stored."""
 

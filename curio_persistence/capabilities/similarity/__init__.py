@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 from curio_persistence.capabilities.arguments import check_progress
 from curio_persistence.capabilities.capability import Capability
+from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.search import checked_wait
 from curio_persistence.capabilities.similarity.finding import (
     FILTERS,
@@ -115,6 +116,20 @@ class Similarity(Capability):
         """
         name = self._model.name if model is None else model
         return delete_all(self._store, name)
+
+    def create_index(self) -> bool:
+        """Make questions fast on PostgreSQL with pgvector; False where they are already.
+
+        All that waits is embedded first. The index, an HNSW, is built while others read and write;
+        vectors that come later are added to it. Without it vectors are compared in memory, as they
+        are on other backends, which have none: UnsupportedError.
+        """
+        self.index_pending()
+        dim = self._indexing.dimension() or self._model.vectors(["text"]).shape[1]
+        created = self._store.create_vector_index(self._model.name, dim)
+        if created:
+            audit(self._store, self._clock, "create index", self._model.name, "schema")
+        return created
 
     def remove_orphans(self) -> None:
         """Delete the vectors of records that other programs deleted."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from curio_persistence.capabilities.record_filter import TAG_CONDITIONS, TAGS_OF_RUN, FilterKind
 from curio_persistence.capabilities.similarity.hits import SimilarHit
-from curio_persistence.capabilities.similarity.matrix import LABELS, Matrix
+from curio_persistence.capabilities.similarity.matrix import LABELS, Matrix, Scores
 from curio_persistence.capabilities.similarity.models import numpy
 from curio_persistence.capabilities.similarity.texts import FIELDS, Text, TextKind, text_of
 from curio_persistence.capabilities.windows import TimeLike
@@ -21,6 +21,8 @@ _FEW = 20_000
 """Records that pass filters of which all are compared; of more, the most similar are looked at
 until enough of them pass."""
 _AT_LEAST = 50
+_NEAR = 200
+"""The nearest that an index of vectors is asked for, so that it misses few of the best."""
 _AT_ONCE = 1_000
 _SHOWN = 160
 
@@ -82,15 +84,38 @@ class Finder:
     # --- candidates ---------------------------------------------------------------------------
 
     def _ranked(self, size: int) -> Ranked:
+        """Yield the embeddings of the texts in question, the most similar first."""
+        vector, kind, _, is_filtered = self._question
+        chosen = self._chosen() if is_filtered else None
+        nearest = self._store.vector_index(self._model)
+        near: list[int] = []
+        if nearest is None:
+            scores = self._matrix.compare(vector)
+        elif chosen is not None:
+            scores = self._matrix.compare_some(vector, chosen)
+        else:
+            near = nearest(vector, kind, max(size, _NEAR))
+            yield from self._in_order(self._matrix.compare_some(vector, near), near, size)
+            # Few of the nearest pass the filters: all are compared.
+            scores = self._matrix.compare(vector)
+        yield from self._in_order(scores, chosen, size, without=near)
+
+    def _in_order(
+        self,
+        scores: Scores,
+        chosen: Collection[int] | None,
+        size: int,
+        without: Collection[int] = (),
+    ) -> Ranked:
+        """Yield those of the wanted kind that were chosen."""
         np = numpy()
-        ids, labels, scores = self._matrix.compare(self._question.vector)
-        wanted = np.ones(len(ids), bool)
+        wanted = np.isin(scores.ids, [*without], invert=True)
         if (kind := self._question.kind) is not None:
             numbers = [number for number, label in enumerate(LABELS) if label[1] == kind]
-            wanted &= np.isin(labels, numbers)
-        if self._question.is_filtered and (chosen := self._chosen()) is not None:
-            wanted &= np.isin(ids, chosen)
-        return _in_order(ids[wanted], scores[wanted], size)
+            wanted &= np.isin(scores.labels, numbers)
+        if chosen is not None:
+            wanted &= np.isin(scores.ids, [*chosen])
+        return _in_order(scores.ids[wanted], scores.scores[wanted], size)
 
     def _chosen(self) -> list[int] | None:
         """Return the embeddings of the records that pass the filters; None if these are many."""

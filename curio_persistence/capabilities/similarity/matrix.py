@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -52,6 +52,13 @@ class Block(NamedTuple):
         return Scores(self.ids, self.labels, found.round(6)[self.which])
 
 
+def _joined(parts: Sequence[Scores]) -> Scores:
+    np = numpy()
+    if not parts:
+        return Scores(np.zeros(0, np.int64), np.zeros(0, np.uint8), np.zeros(0, np.float32))
+    return Scores(*map(np.concatenate, zip(*parts, strict=True)))
+
+
 class Matrix(forking.Forkable):
     """The vectors of a model, read once and then only those that are new."""
 
@@ -67,15 +74,20 @@ class Matrix(forking.Forkable):
 
     def compare(self, question: Any) -> Scores:
         """Compare all texts with a question."""
-        np = numpy()
         with self._lock:
             self._blocks, rest = self._updated(self._blocks)
         found = [block.compare(question) for block in self._blocks]
         found += [block.compare(question) for block in rest]
-        if not found:
-            nothing = np.zeros(0, np.int64)
-            return Scores(nothing, nothing, np.zeros(0, np.float32))
-        return Scores(*map(np.concatenate, zip(*found, strict=True)))
+        return _joined(found)
+
+    def compare_some(self, question: Any, ids: Collection[int]) -> Scores:
+        """Compare some texts with a question, by the ids of their embeddings."""
+        found = []
+        for some in _in_parts(sorted(ids)):
+            where = (Filter("id", "in", some),)
+            if (columns := self._store.select(_PART, where, order=_BY_ID))[0]:
+                found.append(_block(columns).compare(question))
+        return _joined(found)
 
     def _updated(self, blocks: tuple[Block, ...]) -> tuple[tuple[Block, ...], Iterator[Block]]:
         """Return the blocks with what is new, and a reader of what there is no room for."""
@@ -106,6 +118,11 @@ class Matrix(forking.Forkable):
             if len(columns[0]) < _ROWS:
                 return
             after = columns[0][-1]
+
+
+def _in_parts(ids: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    for at in range(0, len(ids), _ROWS):
+        yield tuple(ids[at : at + _ROWS])
 
 
 def _block(columns: Columns) -> Block:

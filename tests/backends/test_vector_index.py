@@ -1,0 +1,137 @@
+"""An index of pgvector finds the same as comparing all vectors in memory."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from curio_persistence import (
+    AgentRunEvent,
+    InMemoryPersistence,
+    Persistence,
+    PostgresPersistence,
+    SQLitePersistence,
+    UnsupportedError,
+)
+from curio_persistence.capabilities.similarity import finding
+from tests.support.backends import PostgresSchema
+from tests.support.meanings import WORDS, Meanings
+
+MODEL = "model 'of' 100 % Zürich\\"
+
+
+@pytest.fixture
+def persistence(postgres18: str) -> Iterator[Persistence]:
+    schema = PostgresSchema(postgres18)
+    with PostgresPersistence(
+        dsn=postgres18, schema=schema.name, embed=Meanings(MODEL)
+    ) as persistence:
+        record(persistence, 400)
+        yield persistence
+    schema.drop()
+
+
+def record(persistence: Persistence, count: int, run_id: str = "run") -> None:
+    chance = random.Random(count)
+    persistence.log_agent_run_events(
+        AgentRunEvent(
+            "agent",
+            f"{run_id}{number % 7}",
+            event_type="log",
+            message=" ".join(chance.choices(WORDS, k=5)),
+        )
+        for number in range(count)
+    )
+
+
+@pytest.fixture
+def planned(persistence: Persistence, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The plans of the questions to the index."""
+    plans: list[str] = []
+    store = persistence._store
+    read = store._read
+
+    def explained(sql: str, params: tuple[object, ...]) -> list[tuple[object, ...]]:
+        if "hnsw.ef_search" in sql:
+            explain = sql.replace("SELECT id", "EXPLAIN SELECT id")
+            plans.append("\n".join(line for (line,) in read(explain, params)))
+        return read(sql, params)
+
+    monkeypatch.setattr(store, "_read", explained)
+    return plans
+
+
+def scores(persistence: Persistence, **options: object) -> list[float]:
+    hits = persistence.similar("rate limit poem", **options)  # type: ignore[arg-type]
+    return [hit.score for hit in hits]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"top": 3, "kind": "message"},
+        {"kind": "error"},
+        {"run_id": "run3"},
+        {"agent_id": "agent", "top": 300},
+        {"agent_id": "nobody"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("few", [finding._FEW, 1])
+def test_it_finds_the_same(
+    persistence: Persistence,
+    options: dict[str, object],
+    few: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(finding, "_FEW", few)
+    expected = scores(persistence, **options)
+    assert persistence.similarity.create_index()
+    assert not persistence.similarity.create_index()
+    assert scores(persistence, **options) == pytest.approx(expected, abs=0.002)
+
+
+def test_the_index_is_used_and_follows_what_is_stored_and_deleted(
+    persistence: Persistence, planned: list[str]
+) -> None:
+    assert persistence.similarity.create_index()
+    assert len(scores(persistence)) == 20
+    assert "agent_embeddings_near_" in planned[-1]
+    record(persistence, 30, "later")
+    assert {hit.run_id for hit in persistence.similar("rate limit poem", run_id="later1")} == {
+        "later1"
+    }
+    for number in range(7):
+        persistence.delete_agent_run(f"run{number}")
+    hits = persistence.similar("rate limit poem", top=100)
+    assert len(hits) == 30
+    assert all(str(hit.run_id).startswith("later") for hit in hits)
+    assert persistence.similarity.delete() == 30
+
+
+def test_vectors_that_are_too_long_are_compared_in_memory(postgres18: str) -> None:
+    schema = PostgresSchema(postgres18)
+    with PostgresPersistence(
+        dsn=postgres18, schema=schema.name, embed=Meanings("long", extra=4_000)
+    ) as persistence:
+        record(persistence, 3)
+        assert len(scores(persistence)) == 3
+        with pytest.raises(
+            UnsupportedError, match=r"at most 4,000 numbers; those of long have 4,008"
+        ):
+            persistence.similarity.create_index()
+    schema.drop()
+
+
+@pytest.mark.parametrize(
+    "make", [InMemoryPersistence, lambda **options: SQLitePersistence(":memory:", **options)]
+)
+def test_other_backends_have_none(make: Callable[..., Persistence]) -> None:
+    with (
+        make(embed=Meanings()) as persistence,
+        pytest.raises(UnsupportedError, match="On PostgreSQL with pgvector there is one"),
+    ):
+        persistence.similarity.create_index()
