@@ -118,7 +118,7 @@ if TYPE_CHECKING:
     from curio_persistence.recording.recorder import RunRecorder
     from curio_persistence.recording.run import Parent
     from curio_persistence.recording.spans import Span, ToolCall
-    from curio_persistence.replication.report import ReplicationReport
+    from curio_persistence.replication.report import ReplicaCheck, ReplicationReport
     from curio_persistence.results.pages import Page, Records, Stream
     from curio_persistence.results.sql import SQLResult
     from curio_persistence.server import make_app, serve
@@ -198,6 +198,7 @@ __all__ = [
     "Receiver",
     "Records",
     "Reinterpreted",
+    "ReplicaCheck",
     "ReplicationReport",
     "RepriceReport",
     "RetentionPolicy",
@@ -338,7 +339,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         "recording.model_calls": "LLMCall",
         "recording.spans": "Span ToolCall",
         "config.settings": "Setting",
-        "replication.report": "ReplicationReport",
+        "replication.report": "ReplicaCheck ReplicationReport",
         "server": "make_app serve",
         "store.base": "HealthCheck",
         "tables.keys": "ApiKey ConsoleSession NewApiKey NewConsoleSession",

@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.similarity.models import EmbedLike
     from curio_persistence.capabilities.snapshots import Snapshots
     from curio_persistence.capabilities.values import Values
-    from curio_persistence.replication.report import ReplicationReport
+    from curio_persistence.replication.report import ReplicaCheck, ReplicationReport
     from curio_persistence.views.sessions import SessionViews
     from curio_persistence.views.traces import TraceViews
 
@@ -765,6 +765,19 @@ class Persistence(BasePersistence):
             stop=stop,
             progress=progress,
         )
+
+    def check_replica(
+        self, url: str, *, source: str | None = None, deep: bool = False
+    ) -> ReplicaCheck:
+        """Compare a replica with this database, as far as `replicate` has sent this to it.
+
+        The numbers of rows of each day are compared, and the sums of their ids and other numbers;
+        with `deep`, which reads everything, the hashes of all runs. What has changed since it was
+        sent differs as well: replicate once before, while nobody writes.
+        """
+        from curio_persistence.replication.checking import check_replica  # On use: slow to import.
+
+        return check_replica(self._store, url, source, deep=deep)
 
     def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
         """A check-up: the engine, the schema, the storage, and runs that were left behind.

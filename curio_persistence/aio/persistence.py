@@ -198,6 +198,7 @@ class AsyncPersistence(Awaited[Persistence]):
     backup = awaited(Persistence.backup)
     verify = awaited(Persistence.verify)
     replicate = awaited(Persistence.replicate)
+    check_replica = awaited(Persistence.check_replica)
 
     def record_run(
         self,

@@ -18,7 +18,8 @@ from curio_persistence.store.change_feed import (
 )
 from curio_persistence.store.table import Columns, Table
 
-_START = Watermark().text()
+START = Watermark().text()
+"""The mark before the first row."""
 _ROWS = 50_000
 _BYTES = 64 << 20
 
@@ -59,7 +60,7 @@ class Feed:
         self._sink = sink
         self.table = table
         noted = sink.noted(table.name)
-        self._mark = self._written = noted.mark or _START
+        self._mark = self._written = noted.mark or START
         if noted.intent:
             self._finish(Intent.parse(noted.intent))
 
@@ -91,7 +92,7 @@ class Feed:
 
     def start_again(self) -> None:
         """Send all rows once more: those of a table whose rows have versions."""
-        self._mark = _START
+        self._mark = START
 
     def _note(self, mark: str, ids: Collection[int]) -> str:
         token = f"{self._sink.source} {self.table.name} {self._sink.next_version()}"

@@ -41,8 +41,8 @@ def replicate(
             "A transaction is open in this thread, which sees rows that are not committed: "
             "end it before you replicate."
         )
-    name = store.identity if source is None else checked_id("source", source)
-    with opened(store, url, name) as replicator:
+    given = None if source is None else checked_id("source", source)
+    with opened(store, url, given) as replicator:
         replicator.progress = progress
         if once:
             replicator.run_once()
@@ -52,11 +52,12 @@ def replicate(
 
 
 @contextmanager
-def opened(store: Store, url: str, source: str) -> Iterator[Replicator]:
+def opened(store: Store, url: str, given: str | None) -> Iterator[Replicator]:
     """Open a replica, which is made if it is not there, and take the lease of a source."""
     client = open_client(url, create=True)
     try:
         upgrade(client)
+        source = given or client.address.source or store.identity
         number = register(client, source, store.identity, store.location).number
         lease = Lease(client, source)
         lease.take()

@@ -1,9 +1,9 @@
-"""What a replicator has done."""
+"""What a replicator has done, and what a comparison has found."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -34,3 +34,41 @@ class ReplicationReport:
             "changed": dict(self.changed),
             "deleted": self.deleted,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a replica has otherwise than its source: rows of a day, or a run.
+
+    `rows` is the number in the source, and `replicated` that in the replica, of a run the number of
+    all that belongs to it.
+    """
+
+    table: str
+    day: str | None
+    run_id: str | None
+    rows: int
+    replicated: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaCheck:
+    """The outcome of a comparison.
+
+    `rows` were compared, and `behind` more are in the source and were not sent yet. `differences`
+    are the first thousand.
+    """
+
+    source: str
+    rows: int
+    behind: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True if all that was sent is the same in both."""
+        return not self.differences
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything by name, ready for JSON."""
+        return {"ok": self.ok, **asdict(self)}

@@ -14,6 +14,7 @@ from curio_persistence import (
     BusyError,
     ConflictError,
     InMemoryPersistence,
+    NotFoundError,
     Persistence,
     RetentionPolicy,
     UnsupportedError,
@@ -199,6 +200,34 @@ def test_a_source_that_is_open_for_reading_only_is_enough(
 def test_a_transaction_is_refused(persistence: Persistence, url: str, source: str) -> None:
     with persistence.transaction(), pytest.raises(UnsupportedError, match="end it before"):
         persistence.replicate(url, source=source)
+
+
+def test_a_check_tells_which_days_and_runs_differ(
+    persistence: Persistence, url: str, source: str
+) -> None:
+    for run_id in ("whole", "damaged"):
+        record(persistence, run_id)
+    persistence.replicate(url, source=source)
+    assert persistence.check_replica(url, source=source, deep=True).ok
+    record(persistence, "unsent")
+    found = persistence.check_replica(url, source=source)
+    assert (found.ok, found.behind) == (True, 4)
+    client = open_client(url)
+    damage = "DELETE FROM agent_llm_usage WHERE source_name = %s AND run_id = 'damaged'"
+    client.command(damage, (source,))
+    client.close()
+    persistence.replicate(url, source=source)
+    [of_day, *runs] = persistence.check_replica(url, source=source, deep=True).differences
+    assert (of_day.table, of_day.rows, of_day.replicated) == ("agent_llm_usage", 3, 2)
+    assert [(run.run_id, run.rows, run.replicated) for run in runs] == [("damaged", 3, 2)]
+
+
+def test_a_check_of_what_was_never_replicated_is_refused(
+    persistence: Persistence, url: str, source: str
+) -> None:
+    persistence.replicate(url, source=source)
+    with pytest.raises(NotFoundError, match="has no source 'unknown' yet"):
+        persistence.check_replica(url, source="unknown")
 
 
 class Killed(Exception):

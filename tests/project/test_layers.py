@@ -59,7 +59,8 @@ UPWARDS = {
     # `Persistence.backup()` and `verify()` use places and other databases.
     ("persistence", "backups.making"),
     ("persistence", "backups.verifying"),
-    # `Persistence.replicate()`.
+    # `Persistence.replicate()` and `check_replica()`.
+    ("persistence", "replication.checking"),
     ("persistence", "replication.replicator"),
     # `python -m curio_persistence.importers.agdd` is a published spelling of a command.
     ("importers.agdd", "cli"),

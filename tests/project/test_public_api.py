@@ -108,6 +108,7 @@ NAMES = [
     "Receiver",
     "Records",
     "Reinterpreted",
+    "ReplicaCheck",
     "ReplicationReport",
     "RepriceReport",
     "RetentionPolicy",
@@ -281,6 +282,8 @@ OTHERS = {
     "every: timedelta = datetime.timedelta(seconds=1), deletions_every: timedelta = "
     "datetime.timedelta(seconds=60), stop: Event | None = None, "
     "progress: Progress | None = None) -> ReplicationReport",
+    Persistence.check_replica: "(self, url: str, *, source: str | None = None, "
+    "deep: bool = False) -> ReplicaCheck",
     Persistence.create_agent_runs: "(self, runs: Iterable[AgentRun]) -> None",
     Persistence.log_agent_run_events: "(self, events: Iterable[AgentRunEvent], *, "
     "on_conflict: OnConflict = 'keep') -> int",

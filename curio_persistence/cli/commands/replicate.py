@@ -5,7 +5,8 @@ Its tables are made if there are none. Several databases may have one replica: e
 there. Nothing is written to the database itself, and what was killed goes on where it was.
 
 Without --once it goes on until it is stopped: new rows are sent each second, deletions each minute.
-As JSON, an object with the numbers of rows.
+--check compares the numbers and sums of each day instead, with --deep each row; differences are
+told, and the exit code is 5. As JSON, an object with the numbers of rows, or with the differences.
 """
 
 from __future__ import annotations
@@ -19,18 +20,28 @@ from curio_persistence.cli.arguments.options import (
     length_of_time,
     open_for_reading,
 )
-from curio_persistence.cli.exit_codes import OK
+from curio_persistence.cli.exit_codes import DAMAGED, OK
 from curio_persistence.cli.terminal.interrupts import tidied_when_interrupted
-from curio_persistence.cli.terminal.output import Output
+from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
+from curio_persistence.cli.terminal.tables import Column, cell
+from curio_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from curio_persistence import ReplicationReport
+    from curio_persistence import Persistence, ReplicationReport
+
+_DIFFERENCES = (
+    Column("TABLE"),
+    Column("DAY OR RUN", grows=True),
+    Column("ROWS", right=True),
+    Column("REPLICATED", right=True),
+)
 
 EXAMPLES = """\
   curio-persistence replicate --to chdb://$PWD/replica --once
   curio-persistence replicate --to chdb://$PWD/replica --once --source laptop
   curio-persistence replicate --to chdb://$PWD/replica --once --db-path agent_sdk.db --json
+  curio-persistence replicate --to chdb://$PWD/replica --check --deep
 """
 
 
@@ -41,7 +52,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         required=True,
         help="clickhouse://user@host/database, clickhouses:// (TLS) or chdb:///directory",
     )
-    parser.add_argument("--once", action="store_true", help="end when all that is there was sent")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--once", action="store_true", help="end when all that is there was sent")
+    what.add_argument(
+        "--check", action="store_true", help="only compare what was sent with the database"
+    )
+    parser.add_argument("--deep", action="store_true", help="with --check: compare each row")
     parser.add_argument(
         "--source",
         metavar="NAME",
@@ -65,19 +81,20 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
-    with (
-        open_for_reading(options) as persistence,
-        progress_line("Replicating") as progress,
-        tidied_when_interrupted(),
-    ):
-        report = persistence.replicate(
-            options.to,
-            once=options.once,
-            source=options.source,
-            every=options.every,
-            deletions_every=options.deletions_every,
-            progress=progress,
-        )
+    if options.deep and not options.check:
+        raise ConfigurationError("--deep is for --check.")
+    with open_for_reading(options) as persistence:
+        if options.check:
+            return _check(persistence, options, output)
+        with progress_line("Replicating") as progress, tidied_when_interrupted():
+            report = persistence.replicate(
+                options.to,
+                once=options.once,
+                source=options.source,
+                every=options.every,
+                deletions_every=options.deletions_every,
+                progress=progress,
+            )
     if output.for_people:
         _show(report, output)
     else:
@@ -93,3 +110,18 @@ def _show(report: ReplicationReport, output: Output) -> None:
         "deleted runs": f"{report.deleted:,}",
     }
     output.fields(numbers)
+
+
+def _check(persistence: Persistence, options: Namespace, output: Output) -> int:
+    found = persistence.check_replica(options.to, source=options.source, deep=options.deep)
+    if not output.for_people:
+        output.json(found.to_dict())
+    elif found.ok:
+        say(f"{found.rows:,} rows are the same in both. {found.behind:,} were not sent yet.")
+    else:
+        rows = [
+            [cell(d.table), cell(d.day or d.run_id), cell(f"{d.rows:,}"), cell(f"{d.replicated:,}")]
+            for d in found.differences
+        ]
+        output.table(_DIFFERENCES, rows)
+    return OK if found.ok else DAMAGED
