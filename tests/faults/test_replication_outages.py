@@ -1,0 +1,95 @@
+"""Replication over HTTP to a server that goes away, and beside another replicator."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from curio_persistence import (
+    AgentLLMUsage,
+    AgentRun,
+    BusyError,
+    Persistence,
+    SQLitePersistence,
+    UnavailableError,
+)
+from tests.support.children import Child
+from tests.support.clickhouse_bridge import Bridge, clickhouse_bridge
+from tests.support.replicas import assert_same
+
+pytestmark = pytest.mark.slow
+
+STEP = 9
+REPLICATOR = """
+persistence = connect(sys.argv[1], read_only=True)
+persistence.replicate(
+    sys.argv[2], once=False, source="here", progress=lambda done, total: print(done, flush=True)
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bridge]:
+    with clickhouse_bridge(tmp_path_factory.mktemp("bridge")) as bridge:
+        yield bridge
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+@pytest.fixture
+def persistence(path: Path) -> Iterator[Persistence]:
+    with SQLitePersistence(path) as persistence:
+        yield persistence
+
+
+def record(persistence: Persistence, run_id: str) -> None:
+    persistence.create_agent_run(AgentRun("agent", run_id, session_id="s"))
+    persistence.append_event(run_id, "agent", "log", payload={"it's": 'ü "\\" \ud800'})
+    persistence.log_llm_usage(AgentLLMUsage("agent", run_id, model="m"))
+
+
+def test_when_the_server_comes_back_it_goes_on(persistence: Persistence, bridge: Bridge) -> None:
+    url = bridge.url("outages")
+    record(persistence, "gone")
+    for point in count(1):
+        record(persistence, f"run {point}")
+        if point == 2:
+            persistence.delete_agent_run("gone")
+        bridge.cut(point * STEP, done=point % 2 == 1)
+        try:
+            persistence.replicate(url, source="here")
+            break
+        except UnavailableError:
+            pass
+        finally:
+            bridge.mend()
+    assert point > 3
+    assert_same(persistence._store, url, "here")
+    assert persistence.check_replica(url, source="here", deep=True).ok
+
+
+def test_a_server_that_is_not_there_is_unavailable(persistence: Persistence) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(UnavailableError):
+            persistence.replicate(f"clickhouse://127.0.0.1:{taken.getsockname()[1]}/x")
+
+
+def test_of_two_replicators_one_is_refused_until_the_other_has_ended(
+    persistence: Persistence, path: Path, bridge: Bridge
+) -> None:
+    record(persistence, "run")
+    url = bridge.url("lease")
+    with Child(REPLICATOR, f"sqlite:///{path}", url) as other:
+        assert int(other.read()) > 0
+        with pytest.raises(BusyError, match="Another replicator writes 'here'"):
+            persistence.replicate(url, source="here")
+    persistence.replicate(url, source="here")  # It was killed, and its process is gone.
+    assert_same(persistence._store, url, "here")
