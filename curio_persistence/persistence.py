@@ -734,6 +734,7 @@ class Persistence(BasePersistence):
         url: str,
         *,
         once: bool = True,
+        compact: bool = False,
         source: str | None = None,
         every: timedelta = timedelta(seconds=1),
         deletions_every: timedelta = timedelta(minutes=1),
@@ -748,6 +749,8 @@ class Persistence(BasePersistence):
         each row gets there once. `source` is the name of this database there, where others may be
         as well; by default its own identifier. With `once=False` what is new is sent `every`
         second, and deletions `deletions_every` minute, because ClickHouse takes seconds for these.
+        Then no query finds a deleted row, and `compact` rewrites what has some: ClickHouse removes
+        their bytes from the disk within ten minutes.
 
         Raises BusyError while another program replicates the same source, ConflictError if the name
         is another database's, and UnavailableError if the server goes away: call it again then.
@@ -759,6 +762,7 @@ class Persistence(BasePersistence):
             self._store,
             url,
             once=once,
+            compact=compact,
             source=source,
             every=every,
             deletions_every=deletions_every,

@@ -29,6 +29,7 @@ def replicate(
     url: str,
     *,
     once: bool,
+    compact: bool,
     source: str | None,
     every: timedelta,
     deletions_every: timedelta,
@@ -44,8 +45,8 @@ def replicate(
     given = None if source is None else checked_id("source", source)
     with opened(store, url, given) as replicator:
         replicator.progress = progress
-        if once:
-            replicator.run_once()
+        if once or compact:
+            replicator.run_once(compact)
         else:
             replicator.run(every.total_seconds(), deletions_every.total_seconds(), stop or Event())
         return replicator.report
@@ -86,11 +87,13 @@ class Replicator:
         for table in FED:
             changing.finish(table)
 
-    def run_once(self) -> None:
+    def run_once(self, compact: bool) -> None:
         """Send all there is, follow deletions, and send what came meanwhile."""
         self._send_all()
         self._follow_deletions()
         self._send_all()
+        if compact:
+            self._sink.compact(FED)
 
     def run(self, interval: float, deletions: float, stop: Event) -> None:
         """Send what is new after each interval, and follow deletions after each longer one."""

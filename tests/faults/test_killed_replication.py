@@ -73,7 +73,12 @@ print(json.dumps({**found.to_dict(), "events": rows, "ids": ids}), flush=True)
 """
 
 
-@pytest.fixture(params=chosen("sqlite", "postgres18"))
+@pytest.fixture(
+    params=[
+        pytest.param(each, marks=() if each == "postgres18" else pytest.mark.thorough)
+        for each in chosen("sqlite", "postgres18")
+    ]
+)
 def url(request: pytest.FixtureRequest, tmp_path: Path, schema_name: str) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'runs.db'}"
@@ -97,3 +102,47 @@ def test_a_killed_replicator_neither_loses_nor_repeats_a_row(url: str, tmp_path:
         found = json.loads(checker.read())
     assert found["differences"] == []
     assert found["events"] == found["ids"] > 50
+
+
+COMPACTING = """
+import json
+persistence = connect(sys.argv[1])
+run = AgentRun("agent", "erased", objective=sys.argv[3])
+persistence.create_agent_run(run)
+persistence.create_agent_run(AgentRun("agent", "kept"))
+for run_id in ("erased", "kept"):
+    persistence.append_event(run_id, "agent", "log", message=sys.argv[3], payload=sys.argv[3])
+    persistence.log_llm_usage(AgentLLMUsage("agent", run_id, "p", "m", prompt=sys.argv[3]))
+persistence.replicate(sys.argv[2])
+run.objective = "Changed before it was erased."
+persistence.update_agent_run("erased", run)
+persistence.replicate(sys.argv[2])
+for run_id in ("erased", "kept"):
+    persistence.delete_agent_run(run_id)
+print("erased", flush=True)
+input()
+persistence.replicate(sys.argv[2], compact=True)
+from curio_persistence.backends.clickhouse.client import open_client
+client = open_client(sys.argv[2])
+former = [path for (path,) in client.rows("SELECT path FROM system.parts WHERE NOT active")]
+print(json.dumps(former), flush=True)
+"""
+
+
+@pytest.mark.thorough
+def test_nothing_is_left_of_the_words_of_an_erased_run(tmp_path: Path) -> None:
+    directory = tmp_path / "replica"
+    url = f"sqlite:///{tmp_path / 'runs.db'}"
+    with Child(COMPACTING, url, f"chdb://{directory}", "Xylophonquartz") as child:
+        assert child.read() == "erased"
+        assert _files_with("xylophonquartz", directory)
+        child.write("")
+        former = json.loads(child.read())  # Directories that ClickHouse removes some minutes later.
+    assert {str(file.parent) + "/" for file in _files_with("xylophonquartz", directory)} <= {
+        *former
+    }
+
+
+def _files_with(word: str, directory: Path) -> list[Path]:
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return [path for path in files if word.encode() in path.read_bytes().lower()]

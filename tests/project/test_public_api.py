@@ -278,9 +278,9 @@ OTHERS = {
     Persistence.log_audit_event: "(self, event: Mapping[str, Any]) -> None",
     Persistence.get_audit_events: "(self, run_id: str | None = None, agent_id: str | None = None, "
     "limit: int | None = 100) -> list[dict[str, Any]]",
-    Persistence.replicate: "(self, url: str, *, once: bool = True, source: str | None = None, "
-    "every: timedelta = datetime.timedelta(seconds=1), deletions_every: timedelta = "
-    "datetime.timedelta(seconds=60), stop: Event | None = None, "
+    Persistence.replicate: "(self, url: str, *, once: bool = True, compact: bool = False, "
+    "source: str | None = None, every: timedelta = datetime.timedelta(seconds=1), "
+    "deletions_every: timedelta = datetime.timedelta(seconds=60), stop: Event | None = None, "
     "progress: Progress | None = None) -> ReplicationReport",
     Persistence.check_replica: "(self, url: str, *, source: str | None = None, "
     "deep: bool = False) -> ReplicaCheck",

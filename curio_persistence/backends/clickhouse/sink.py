@@ -8,7 +8,7 @@ other tables change; of several with one key, the one with the highest version c
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from curio_persistence.backends.clickhouse.arrow import arrow_table
@@ -165,6 +165,17 @@ class Sink:
                 f"DELETE FROM {table.name} WHERE source_name = %s AND {column} IN %s",
                 (self.source, some),
             )
+
+    def compact(self, tables: Iterable[Table[Any]]) -> None:
+        """Rewrite what has deleted rows, or former versions of rows, so that nothing is left.
+
+        ClickHouse removes the former files some minutes later.
+        """
+        for table in tables:
+            if table.name in APPENDED:
+                self._client.command(f"ALTER TABLE {table.name} APPLY DELETED MASK")
+            else:
+                self._client.command(f"OPTIMIZE TABLE {table.name} FINAL")
 
 
 def _newest(name: str) -> str:

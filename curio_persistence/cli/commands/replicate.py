@@ -57,6 +57,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     what.add_argument(
         "--check", action="store_true", help="only compare what was sent with the database"
     )
+    parser.add_argument(
+        "--compact",
+        action="store_true",
+        help="with --once: rewrite what has deleted rows, whose bytes are gone ten minutes later",
+    )
     parser.add_argument("--deep", action="store_true", help="with --check: compare each row")
     parser.add_argument(
         "--source",
@@ -83,6 +88,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace, output: Output) -> int:
     if options.deep and not options.check:
         raise ConfigurationError("--deep is for --check.")
+    if options.compact and not options.once:
+        raise ConfigurationError("--compact is for --once.")
     with open_for_reading(options) as persistence:
         if options.check:
             return _check(persistence, options, output)
@@ -90,6 +97,7 @@ def run(options: Namespace, output: Output) -> int:
             report = persistence.replicate(
                 options.to,
                 once=options.once,
+                compact=options.compact,
                 source=options.source,
                 every=options.every,
                 deletions_every=options.deletions_every,
