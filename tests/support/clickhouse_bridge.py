@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _lz4(body: bytes) -> bytes:
-    import lz4.frame
+    import lz4.frame  # type: ignore[import-untyped]
 
     read: bytes = lz4.frame.decompress(body)
     return read
