@@ -1,7 +1,9 @@
 """The model calls of a session, of which the log knows little before it is shut down.
 
 A shutdown has sums by model, of all calls since the session was begun or resumed: each sum is one
-row. Where no shutdown follows, each answer is a row, of which only the output is known.
+row. Where no shutdown follows, each answer is a row, of which only the output is known. So it is
+with those before an hour of silence, after which an import takes a session for ended: what they
+tell is taken off the sums.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from curio_persistence.importers.common.writer import ImportedRecord
+from curio_persistence.importers.sessions.files import STILL_AFTER
 from curio_persistence.importers.sessions.places import Place, member
 from curio_persistence.importers.sessions.turns import OpenTurn, Tokens
 
@@ -32,6 +35,17 @@ class Calls:
 
     def __init__(self) -> None:
         self._held: list[_Call] = []
+        self._told: dict[str, Tokens] = {}
+        self._last: datetime | None = None
+
+    def until(self, at: datetime | None) -> Iterator[ImportedRecord]:
+        """Yield the calls that are held back, if it was silent for so long until this time."""
+        last, self._last = self._last, at or self._last
+        if last is None or at is None or (at - last).total_seconds() < STILL_AFTER:
+            return
+        for call in self._held:
+            self._told[call.model] = _with(self._told.get(call.model, Tokens()), call.tokens)
+        yield from self._one_by_one()
 
     def add(
         self,
@@ -47,6 +61,10 @@ class Calls:
 
     def one_by_one(self) -> Iterator[ImportedRecord]:
         """Yield the calls that are held back: no sums follow."""
+        self._told = {}
+        yield from self._one_by_one()
+
+    def _one_by_one(self) -> Iterator[ImportedRecord]:
         held, self._held = self._held, []
         for call in held:
             yield from call.turn.call(
@@ -61,9 +79,12 @@ class Calls:
         if not isinstance(models, Mapping) or not models:
             yield from self.one_by_one()
             return
-        self._held = []
+        self._held, before = [], self._told
+        self._told = {}
         for model, told in models.items():
-            usage, requests = member(told, "usage"), member(told, "requests")
+            tokens = tokens_of(member(told, "usage"), place)
+            tokens = _without(tokens, before.get(model, Tokens()))
+            requests = member(told, "requests")
             metrics = {
                 "requests": member(requests, "count"),
                 "premium_requests": member(requests, "cost"),
@@ -72,12 +93,26 @@ class Calls:
             yield from turn.call(
                 f"{key}/{model}",
                 at,
-                tokens_of(usage, place),
+                tokens,
                 place,
                 model=str(model),
                 provider=PROVIDER,
                 usage_metrics={name: value for name, value in metrics.items() if value is not None},
             )
+
+
+def _with(tokens: Tokens, more: Tokens) -> Tokens:
+    return Tokens(*((one or 0) + (other or 0) for one, other in zip(tokens, more, strict=True)))
+
+
+def _without(tokens: Tokens, told: Tokens) -> Tokens:
+    """Return tokens without those that are told already; an unknown number stays unknown."""
+    return Tokens(
+        *(
+            one if one is None or not other else max(0, one - other)
+            for one, other in zip(tokens, told, strict=True)
+        )
+    )
 
 
 def tokens_of(usage: Any, place: Place) -> Tokens:

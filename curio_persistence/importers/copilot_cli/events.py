@@ -73,6 +73,7 @@ class SessionReader:
             yield from self._end(place, is_last=True)
 
     def _read(self, event: Event) -> Iterator[ImportedRecord]:
+        yield from self._calls.until(event.at)
         if (handle := _HANDLERS.get(event.type)) is not None:
             yield from handle(self, event)
         elif event.type.startswith(_SILENT):
