@@ -95,8 +95,8 @@ def test_bad_steps_are_told_and_the_rest_is_there(persistence: Persistence, tmp_
     path = written(tmp_path / "lines.jsonl", told, {"schema_version": "ATIF-v1.2"}, "{")
     report = import_sessions([path], persistence)
     assert [(problem.line, problem.what.split(":")[0]) for problem in report.problems] == [
-        (1, "has an unreadable time"),
         (1, "step 2 is no object"),
+        (1, "has an unreadable time"),
         (1, "has a number of tokens that cannot be"),
         (1, "has a cost that cannot be"),
         (1, "has an embedded trajectory without steps"),

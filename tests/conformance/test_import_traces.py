@@ -276,6 +276,30 @@ def test_parquet_of_langsmith_tells_parents_by_their_order(
 
 TIMES = ("start_time", "end_time")
 
+
+def test_a_trace_of_phoenix_by_its_command_line(persistence: Persistence, tmp_path: Path) -> None:
+    spans = json.loads((FOLDER / "phoenix" / "spans.json").read_text())["data"]
+    path = tmp_path / "trace.json"
+    path.write_text(json.dumps({"traceId": "c0ffee00c0ffee00c0ffee00c0ffee00", "spans": spans}))
+    report = import_sessions([path], persistence)
+    assert (report.runs, report.usage) == (1, 1)
+
+
+@pytest.mark.parametrize("source", ["langfuse", "langsmith", "phoenix", "mlflow", "atif"])
+def test_no_words_are_kept_where_only_numbers_are_wanted(
+    persistence: Persistence, source: str
+) -> None:
+    import_sessions([FOLDER / source], persistence, content="metrics-only")
+    kept = [run.to_dict() for run in persistence.iter_agent_runs()]
+    kept += [usage.to_dict() for usage in persistence.iter_llm_usage()]
+    for run in persistence.iter_agent_runs():
+        kept += [event.to_dict() for event in persistence.get_agent_run_events(run.run_id)]
+    said = json.dumps(kept)
+    words = ("pump", "Air in", "valve", "did not answer", "rope", "Twelve")
+    assert [word for word in words if word in said] == []
+    assert sum(usage.input_tokens or 0 for usage in persistence.iter_llm_usage()) > 1_000
+
+
 # --- trouble --------------------------------------------------------------------------------------
 
 

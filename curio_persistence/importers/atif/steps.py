@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -59,22 +59,36 @@ class StepReader:
 
     def records(self) -> Found:
         """Yield the records of all steps; those copied from another trajectory are counted."""
+        steps = [*self._own()]
+        for (number, step), at in zip(steps, self._times(step for _, step in steps), strict=True):
+            self._at = at
+            for record in self._of_step(step, number):
+                yield record, self._location
+
+    def _own(self) -> Iterator[tuple[int, Object]]:
         for number, step in enumerate(self._steps, start=1):
             if not isinstance(step, dict):
                 self._context.problem(*self._location, f"step {number} is no object")
             elif step.get("is_copied_context"):
                 self._context.skip("copied step")
             else:
-                self._move_to(step)
-                for record in self._of_step(step, number):
-                    yield record, self._location
+                yield number, step
 
-    def _move_to(self, step: Object) -> None:
-        """Go to the time of a step; one without a time is just behind the one before."""
-        told = self._values.utc(step.get("timestamp"))
-        if told is not None:
-            self._turn.saw(told)
-        self._at = self._at + _TICK if told is None else told
+    def _times(self, steps: Iterable[Object]) -> Iterator[datetime]:
+        """Yield the times of steps; one without a time is just behind the one before.
+
+        Those before the first with a time have that: who asked may have been left untimed.
+        """
+        told = [self._values.utc(step.get("timestamp")) for step in steps]
+        first = next(filter(None, told), None)
+        at, is_behind = first or self._at, first is None
+        for time in told:
+            self._turn.saw(time)
+            if time is not None:
+                at, is_behind = time, True
+            elif is_behind:
+                at += _TICK
+            yield at
 
     def _of_step(self, step: Object, number: int) -> Iterator[Any]:
         source, message = step.get("source"), as_text(step.get("message"))

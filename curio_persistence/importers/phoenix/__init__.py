@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from curio_persistence.importers.phoenix.database import is_phoenix, read_database
-from curio_persistence.importers.phoenix.spans import is_span, records, split
+from curio_persistence.importers.phoenix.spans import LISTS, is_span, records, split
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.records import Found, SessionSource
 from curio_persistence.importers.traces.reading import finder, read_mixed, recognizer
@@ -19,7 +19,7 @@ def _places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
 
 
 def _holds_spans(path: Path) -> bool:
-    return is_span(names_in(path, "data"))
+    return is_span(names_in(path, *LISTS))
 
 
 def _read(paths: Sequence[Path], context: SessionContext) -> Found:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
 
 Row = dict[str, Any]
+LISTS = ("data", "spans")
+"""What a page of the REST API, and a trace of the command line, call the list of spans."""
 _COLUMN = "attributes."
 
 
@@ -30,8 +32,8 @@ def is_span(names: Collection[str]) -> bool:
 
 def split(row: Row) -> Iterator[tuple[str, Row]]:
     """Yield the spans in a row, each with the id of its trace."""
-    spans = row.get("data")
-    for each in spans if isinstance(spans, list) else [row]:
+    lists = (row[name] for name in LISTS if isinstance(row.get(name), list))
+    for each in next(lists, [row]):
         if isinstance(each, dict) and is_span(each):
             span = _in_one_shape(each)
             if isinstance(span["context"].get("trace_id"), str):
