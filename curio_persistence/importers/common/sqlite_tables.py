@@ -68,7 +68,7 @@ class Database:
         """Return the row with this key; of a value that is too long, no more than shows that."""
         columns = sorted(self.tables[table])
         shown = ", ".join(map(_beginning, columns))
-        query = f"SELECT {shown} FROM {_quoted(table)} WHERE {_quoted(key)} = ? LIMIT 1"
+        query = f"SELECT {shown} FROM {quoted(table)} WHERE {quoted(key)} = ? LIMIT 1"
         found = self._select(query, (value,))
         if self._report is not None and found:
             self._report.bytes_read += sum(len(v) for v in found[0] if isinstance(v, str | bytes))
@@ -79,11 +79,12 @@ class Database:
 
 
 def _beginning(column: str) -> str:
-    name = _quoted(column)
+    name = quoted(column)
     return f"iif(length({name}) > {MAX_BYTES}, substr({name}, 1, {MAX_BYTES} + 1), {name})"
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """Return the name of a table or a column as it is written in SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 

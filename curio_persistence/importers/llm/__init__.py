@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
-from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.common.sqlite_tables import Database
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.llm.answers import records_of
 from curio_persistence.importers.llm.responses import answers_in_responses
 from curio_persistence.importers.llm.threads import answers_in_threads
 from curio_persistence.importers.sessions.context import SessionContext
-from curio_persistence.importers.sessions.databases import (
-    find_databases,
-    holds_database,
-    read_databases,
-)
+from curio_persistence.importers.sessions.databases import database_source
 from curio_persistence.importers.sessions.files import SessionFile
-from curio_persistence.importers.sessions.records import Found, SessionSource
 
 _FOLDER, _FILE = "io.datasette.llm", "logs.db"
 
 
-def places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
+def _places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
     """Yield the places that `llm logs path` names, on every system."""
     if chosen := environment.get("LLM_USER_PATH"):
         yield Path(chosen) / _FILE
@@ -35,22 +29,8 @@ def places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
     yield home / "AppData" / "Roaming" / _FOLDER / _FILE
 
 
-def recognize(path: Path) -> bool:
-    """Return whether a path is such a log, or a folder with one."""
-    return holds_database(path, _is_log)
-
-
 def _is_log(database: Database) -> bool:
     return {"model", "response_json", "datetime_utc"} <= database.tables.get("responses", set())
-
-
-def _find(root: Path, report: ReportBuilder) -> Iterator[Path]:
-    return find_databases(root, report, _is_log)
-
-
-def read(paths: Sequence[Path], context: SessionContext) -> Found:
-    """Yield the turns of all conversations."""
-    return read_databases(context, _is_log, _read)
 
 
 def _read(
@@ -63,4 +43,4 @@ def _read(
     return True  # An answer is stored when it is whole.
 
 
-SOURCE = SessionSource("llm", places, recognize, _find, read)
+SOURCE = database_source("llm", _places, _is_log, _read)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from curio_persistence.importers.common.sqlite_tables import Database
+from curio_persistence.importers.common.sqlite_tables import Database, quoted
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.openai_agents.usage import TurnUsage
 from curio_persistence.importers.sessions.context import SessionContext
@@ -40,7 +40,7 @@ class SessionReader:
 
     def records(self) -> Iterator[ImportedRecord]:
         """Yield the turns; each begins where the user says something."""
-        query = f'SELECT id FROM "{self._table}" WHERE session_id = ? ORDER BY id'
+        query = f"SELECT id FROM {quoted(self._table)} WHERE session_id = ? ORDER BY id"
         place = None
         for (key,) in self._database.rows(query, self._session):
             row = self._database.row(self._table, "id", key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.common.sqlite_tables import Database, open_database
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.sessions.files import SessionFile, walk
-from curio_persistence.importers.sessions.records import Found
+from curio_persistence.importers.sessions.records import Found, SessionSource
 
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MAGIC = b"SQLite format 3\0"
 _BESIDE = ("-wal", "-shm", "-journal")
 
+Places = Callable[[Mapping[str, str], Path], Iterable[Path]]
 IsOurs = Callable[[Database], bool]
 Read = Callable[[Database, SessionFile, "SessionContext"], Generator[ImportedRecord, None, bool]]
 """Yields the records of a database; returns whether all of its sessions have come to rest."""
@@ -59,6 +60,22 @@ def holds_database(path: Path, is_ours: IsOurs) -> bool:
     with suppress(OSError):
         return any(is_database(each, is_ours) for each in path.iterdir())
     return False
+
+
+def database_source(name: str, places: Places, is_ours: IsOurs, read: Read) -> SessionSource:
+    """Return a source whose sessions are in SQLite databases."""
+    return SessionSource(
+        name,
+        places,
+        lambda path: holds_database(path, is_ours),
+        lambda root, report: find_databases(root, report, is_ours),
+        lambda paths, context: read_databases(context, is_ours, read),
+    )
+
+
+def nowhere(environment: Mapping[str, str], home: Path) -> Iterable[Path]:
+    """Return no usual place: programs that use such a library name files of their own."""
+    return ()
 
 
 def read_databases(
