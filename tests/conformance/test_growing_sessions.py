@@ -18,6 +18,7 @@ from tests.support.session_samples import EXPECTED, FOLDER, copied, leave_still,
 
 PROJECT = "claude-code/projects/-home-ada-werkstatt"
 MAIN = "9c71b057-3117-50f4-8d8d-446cdd545824.jsonl"
+RESUMED = "a26e18cd-5eef-5ddd-96cc-5a218f6e94fe.jsonl"
 ROLLOUT = "codex/sessions/2025/10/07"
 ROLLOUT_FILE = "rollout-2025-10-07T09-12-31-019a27ca-e930-70f6-9954-7637e9031b94.jsonl"
 
@@ -55,7 +56,11 @@ ANSWER = entry("assistant", "a1", [{"type": "text", "text": "Hi."}], "u1")
 
 @pytest.mark.parametrize(
     ("source", "folder", "file", "steps"),
-    [("claude-code", PROJECT, MAIN, 9), ("codex", ROLLOUT, ROLLOUT_FILE, 9)],
+    [
+        ("claude-code", PROJECT, MAIN, 9),
+        ("claude-code", PROJECT, RESUMED, 7),
+        ("codex", ROLLOUT, ROLLOUT_FILE, 9),
+    ],
 )
 def test_a_grown_file_reads_as_if_it_had_been_imported_once(
     persistence: Persistence, tmp_path: Path, source: str, folder: str, file: str, steps: int

@@ -15,6 +15,7 @@ _EDGE = 1 << 16
 """Bytes at the beginning and the end of a transcript that are searched for times."""
 _TIME = re.compile(rb'"timestamp":\s*"([^"]{10,40})"')
 _SESSION = re.compile(rb'"sessionId":\s*"([^"\\]{1,200})"')
+_BEGINNING = b'{"type":"file-history-snapshot"'
 
 
 @dataclass(slots=True)
@@ -29,10 +30,14 @@ class SessionFiles:
     def files(self) -> list[SessionFile]:
         return [*([self.main] if self.main else ()), *self.agents]
 
-    def age(self) -> tuple[bytes, bytes, str]:
-        """Return what sorts sessions: of two with the same beginning, the older one ends first."""
-        first, last = times_in(self.files[0].path)
-        return first, last, self.session_id
+    def age(self) -> tuple[bytes, bool, bytes, str]:
+        """Return what sorts sessions, the older one first, of two with the same beginning too.
+
+        A copy of entries does not begin with the state of the program, and ends later.
+        """
+        path = self.files[0].path
+        first, last = times_in(path)
+        return first, not _head(path).startswith(_BEGINNING), last, self.session_id
 
 
 def sessions_in(context: SessionContext) -> Iterator[SessionFiles]:
