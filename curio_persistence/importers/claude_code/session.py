@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
+from curio_persistence.importers.claude_code.agent_files import (
+    agent_of,
+    told_beside,
+    type_of,
+)
 from curio_persistence.importers.claude_code.chain import SOURCE_NAME, Chain
 from curio_persistence.importers.claude_code.entries import (
     INTERRUPTED,
@@ -34,7 +37,6 @@ _ENVELOPE = frozenset(
         *("sessionId", "version", "gitBranch", "slug", "timestamp", "isMeta", "subtype", "level"),
     }
 )
-_MOST_META = 1 << 16
 
 
 class SessionReader:
@@ -63,7 +65,7 @@ class SessionReader:
         self._title: str | None = None
         self._preamble = 0
         self._command: tuple[Entry, str, datetime | None, SourceLocation] | None = None
-        self._own_files = {_agent_of(file.path) for file in unit.agents}
+        self._own_files = {agent_of(file.path) for file in unit.agents}
 
     def found(self) -> Found:
         """Yield the events and calls, and at the end the runs."""
@@ -349,8 +351,8 @@ class SessionReader:
             yield from chain.event("user_message", key, at, location, data={"text": text})
 
     def _read_agent(self, file: SessionFile) -> Iterator[ImportedRecord]:
-        self._file, agent = file, _agent_of(file.path)
-        meta = _meta(file.path)
+        self._file, agent = file, agent_of(file.path)
+        meta = told_beside(file.path)
         chain: Chain | None = None
         for line, entry in self.context.lines(file):
             location, kind = SourceLocation(file.name, line), entry.get("type")
@@ -360,7 +362,7 @@ class SessionReader:
             at = self.context.moment(entry.get("timestamp"), *location)
             self._learn(entry)
             if chain is None:
-                kind_of, first = _type_of(agent, meta), key_of(entry, location)
+                kind_of, first = type_of(agent, meta), key_of(entry, location)
                 chain = self._agent(f"agent-{agent}", kind_of, first, at, location)
                 chain.turn.parent_run_id = self._parent(agent, meta)
             yield from self._agent_entry(chain, str(kind), entry, at, location)
@@ -377,29 +379,3 @@ def _has_results(entry: Entry) -> bool:
     return isinstance(content, list) and any(
         isinstance(block, dict) and block.get("type") == "tool_result" for block in content
     )
-
-
-def _agent_of(path: Path) -> str:
-    return path.stem.removeprefix("agent-")
-
-
-def _type_of(agent: str, meta: Entry) -> str:
-    """Return the type of an agent: as it is told, or the word at the beginning of its id."""
-    told = meta.get("agentType")
-    if isinstance(told, str) and told:
-        return told
-    kind, dash, _ = agent.partition("-")
-    return kind.removeprefix("a") if dash else "agent"
-
-
-def _meta(path: Path) -> Entry:
-    """Return what is told beside an agent's transcript."""
-    beside = path.with_suffix(".meta.json")
-    try:
-        if beside.is_symlink():
-            return {}
-        with beside.open("rb") as file:
-            found = json.loads(file.read(_MOST_META))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

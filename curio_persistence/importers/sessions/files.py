@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -74,6 +75,15 @@ class _State(NamedTuple):
     again: float | None = None
 
 
+class _Read(NamedTuple):
+    """Files that were read, when so many records had come."""
+
+    at: int
+    files: tuple[SessionFile, ...]
+    how: str
+    settled: bool
+
+
 class FileStates:
     """Remembers in the database which files were read: by size and time, or by their hash.
 
@@ -85,7 +95,8 @@ class FileStates:
         self._store: Store | None = None if persistence is None else persistence._store
         self._verify = verify
         self._known: dict[str, _State] | None = None
-        self._waiting: list[tuple[int, Sequence[SessionFile], bool, str]] = []
+        self._waiting: deque[_Read] = deque()  # Filled by the thread that reads.
+        self._ready: list[_Read] = []
 
     @property
     def is_new(self) -> bool:
@@ -99,20 +110,21 @@ class FileStates:
     def has_read(self, files: Collection[SessionFile], how: str, at: int, *, settled: bool) -> None:
         """Note that files were read: when `at` records are stored, this is stored as well."""
         if self._store is not None:
-            self._waiting.append((at, tuple(files), settled, how))
+            self._waiting.append(_Read(at, tuple(files), how, settled))
 
     def stored(self, count: int | None, now: float) -> None:
         """Store what is known of the files whose records are among the first `count`; None: all."""
         if self._store is None:
             return
-        done = [each for each in self._waiting if count is None or each[0] <= count]
-        if not done or (count is not None and len(done) < _AT_ONCE):
+        while self._waiting and (count is None or self._waiting[0].at <= count):
+            self._ready.append(self._waiting.popleft())
+        if not self._ready or (count is not None and len(self._ready) < _AT_ONCE):
             return
-        self._waiting = [each for each in self._waiting if each not in done]
+        done, self._ready = self._ready, []
         states = {
-            _key(file, how): _state_of(file, settled=settled, now=now)
-            for _, files, settled, how in done
-            for file in files
+            _key(file, read.how): _state_of(file, settled=read.settled, now=now)
+            for read in done
+            for file in read.files
         }
         self._states().update(states)
         at = datetime.fromtimestamp(now, UTC)
