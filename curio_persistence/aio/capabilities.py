@@ -112,6 +112,7 @@ class AsyncSimilarity(Awaited[Similarity]):
     """`persistence.similarity`, awaited."""
 
     find = awaited(Similarity.find)
+    failures = awaited(Similarity.failures)
     pending = awaited(Similarity.pending)
     index_pending = awaited(Similarity.index_pending)
     models = awaited(Similarity.models)

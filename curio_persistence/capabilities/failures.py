@@ -6,7 +6,7 @@ Messages of one cause differ in numbers and ids. A message is grouped by its tex
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -34,7 +34,8 @@ class FailureGroup:
     `name` is that of the agent (of a run), of the tool or of the model. In `message` a `#` stands
     for what differs; a message that all failures share is left as it is. `run_id` is the run of the
     newest failure; None if a model call belongs to no run. `first` and `last` are the times of the
-    oldest and the newest failure.
+    oldest and the newest failure. `messages` is the number of messages: more than 1 only if groups
+    that mean the same were merged, of which `message` is then the most frequent.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class FailureGroup:
     first: datetime
     last: datetime
     run_id: str | None
+    messages: int = 1
 
 
 class _Failure(NamedTuple):
@@ -56,44 +58,67 @@ class _Failure(NamedTuple):
     run_id: str | None
 
 
-def failure_groups(store: Store, where_of: Callable[[Table[Any]], Where]) -> Records[FailureGroup]:
+def failure_groups(store: Store, where_of: WhereOf) -> Records[FailureGroup]:
     """Return the failures in the rows that pass the filters of their tables, newest group first."""
-    groups: dict[tuple[str, str, str], _Group] = {}
+    return records_of(grouped(store, where_of).values())
+
+
+def grouped(store: Store, where_of: WhereOf) -> dict[tuple[str, str, str], Group]:
+    """Return the groups by their kinds, names and messages."""
+    groups: dict[tuple[str, str, str], Group] = {}
     for failure in _failures(store, where_of):
         key = (failure.kind, failure.name, folded(failure.message))
         if key not in groups:
-            groups[key] = _Group(failure)
+            groups[key] = Group(failure)
         groups[key].add(failure, folded_message=key[2])
-    rows = sorted((group.row() for group in groups.values()), key=_newest_first, reverse=True)
+    return groups
+
+
+def records_of(groups: Iterable[Group]) -> Records[FailureGroup]:
+    """Return groups as records, the newest first."""
+    rows = sorted((group.row() for group in groups), key=_newest_first, reverse=True)
     return Records(FAILURES, list(zip(*rows, strict=True)) or [()] * len(FAILURES.names))
 
 
 def _newest_first(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    kind, name, message, count, _, last, _ = row
+    kind, name, message, count, _, last, *_ = row
     return last, count, kind, name, message
 
 
-class _Group:
+class Group:
     """Failures that have one message."""
 
     def __init__(self, failure: _Failure) -> None:
         self._newest = failure
         self._message = failure.message
         self._first = failure.at
-        self._count = 0
+        self._messages = 1
+        self.count = 0
 
     def add(self, failure: _Failure, *, folded_message: str) -> None:
-        self._count += 1
+        self.count += 1
         self._first = min(self._first, failure.at)
         if failure.message != self._message:
             self._message = folded_message
-        # The run's id decides between failures of one moment: rows are read in any order.
-        self._newest = max(self._newest, failure, key=lambda it: (it.at, it.run_id or ""))
+        self._newest = max(self._newest, failure, key=_position)
+
+    def merge(self, other: Group) -> None:
+        """Take the failures of a group with another message; this one's message stays."""
+        self.count += other.count
+        self._messages += other._messages
+        self._first = min(self._first, other._first)
+        self._newest = max(self._newest, other._newest, key=_position)
 
     def row(self) -> tuple[Any, ...]:
         kind, name, _, last, run_id = self._newest
         message = codecs.encode_text(self._message)
-        return kind, codecs.encode_text(name), message, self._count, self._first, last, run_id
+        counted = self.count, self._first, last, run_id, self._messages
+        return kind, codecs.encode_text(name), message, *counted
+
+
+def _position(failure: _Failure) -> tuple[str, str]:
+    # The run's id decides between failures of one moment: rows are read in any order.
+    return failure.at, failure.run_id or ""
 
 
 # --- what failed ----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.record_filter import FilterKind
 from curio_persistence.capabilities.windows import TimeLike
+from curio_persistence.clock import Clock
 from curio_persistence.models import AgentRunStatus
 from curio_persistence.results.pages import Records
 from curio_persistence.store.codecs import decode_money, decode_text
@@ -90,6 +91,11 @@ _FILTERS = {
 }
 
 
+def where_of_stats(filters: StatsFilters, clock: Clock, table: Table[Any]) -> Where:
+    """Return the filters of a table's rows that statistics count."""
+    return _FILTERS[table].of(filters).where(clock)
+
+
 class Stats(Capability):
     """Compute statistics from their indexes, without reading a table."""
 
@@ -150,7 +156,7 @@ class Stats(Capability):
         )
 
     def _where(self, filters: StatsFilters, table: Table[Any]) -> Where:
-        return _FILTERS[table].of(filters).where(self._clock)
+        return where_of_stats(filters, self._clock, table)
 
     # Grouping by agent as well follows the order of an index, so the database need not sort.
 

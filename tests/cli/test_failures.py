@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from curio_persistence import connect
+from curio_persistence import AgentRun, connect
 from curio_persistence.cli.terminal.text import cells
 from tests.cli.history import EVIL
 from tests.cli.program import Program
@@ -33,6 +33,7 @@ def test_a_program_gets_a_list_of_groups(program: Program, recorded: str) -> Non
         "first": "2026-11-20T10:40:00.850000+00:00",
         "last": "2026-11-20T10:40:00.850000+00:00",
         "run_id": "run-41",
+        "messages": 1,
     }
     assert [group["kind"] for group in groups] == ["run", "tool", "model"]
     assert program("failures", "--url", recorded, "--jsonl").out.count("\n") == 3
@@ -68,3 +69,19 @@ def test_long_messages_are_complete_and_fit_the_terminal(program: Program, agent
     assert words in " ".join(line.strip() for line in shown.lines)
     assert shown.lines[0].startswith("12×  ")
     assert "     show 00000011-870b-7526-bef0-44470ea0792c" in shown.lines
+
+
+def test_messages_that_mean_the_same_are_merged(program: Program, agents_db: str) -> None:
+    with connect(f"sqlite:///{program.folder / agents_db}") as persistence:
+        for number, error in enumerate(
+            ("Connection timed out", "The connection timed out", "invalid API key")
+        ):
+            run = AgentRun("flaky", f"f{number}", status="error", error_message=error)
+            persistence.create_agent_run(run)
+    found = program("failures", "--agent", "flaky", "--similar").json()
+    assert [(it["message"], it["count"], it["messages"]) for it in found] == [
+        ("invalid API key", 1, 1),
+        ("Connection timed out", 2, 2),
+    ]
+    shown = program.on_terminal("failures", "--agent", "flaky", "--similar", columns=80)
+    assert "    Connection timed out (and 1 more messages like it)" in shown.lines

@@ -168,6 +168,7 @@ def test_they_are_records_like_all_results(persistence: Persistence) -> None:
             "first": at(1).isoformat(),
             "last": at(1).isoformat(),
             "run_id": "r1",
+            "messages": 1,
         }
     ]
 

@@ -445,6 +445,30 @@ def test_a_model_that_fails_is_asked_again_by_the_next_question(open_again: Open
     assert len(persistence.similar("poem")) == 1
 
 
+# --- failures -------------------------------------------------------------------------------------
+
+
+def test_failures_that_mean_the_same_are_one_group(persistence: Persistence, clock: Hands) -> None:
+    messages = ["rate limit 1", "throttled quota", "rate limit 2", "timeout", "unknown", "words"]
+    for number, message in enumerate(messages):
+        record(persistence, f"r{number}", status="error", error_message=message)
+        clock.move(minutes=1)
+    record(persistence, "other", status="error", error_message="429 limit", agent_id="other")
+    groups = persistence.similarity.failures()
+    assert [(g.name, g.message, g.count, g.messages, g.run_id) for g in groups] == [
+        ("other", "429 limit", 1, 1, "other"),
+        ("agent", "words", 1, 1, "r5"),
+        ("agent", "unknown", 1, 1, "r4"),
+        ("agent", "timeout", 1, 1, "r3"),
+        ("agent", "rate limit #", 3, 2, "r2"),
+    ]
+    assert groups[4].first == persistence.runs.list(limit=None)[-1].created_at
+    assert len(persistence.similarity.failures(agent_id="other")) == 1
+    assert len(persistence.similarity.failures(min_score=-1)) == 2
+    with pytest.raises(InvalidValueError, match="min_score"):
+        persistence.similarity.failures(min_score="high")  # type: ignore[arg-type]
+
+
 # --- deletion -------------------------------------------------------------------------------------
 
 

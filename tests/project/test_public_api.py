@@ -365,6 +365,9 @@ OTHERS = {
     "float | None = 10.0, **filters: Unpack[SimilarFilters]) -> SimilarHits",
     Similarity.index_pending: "(self, *, limit: int | None = None, max_wait: float | None = "
     "None, progress: Progress | None = None) -> int",
+    Similarity.failures: "(self, *, min_score: float = 0.5, **filters: Unpack[StatsFilters]) -> "
+    "Records[FailureGroup]",
+    Similarity.create_index: "(self) -> bool",
     Similarity.pending: "(self) -> int",
     Similarity.models: "(self) -> dict[str, int]",
     Similarity.delete: "(self, model: str | None = None) -> int",

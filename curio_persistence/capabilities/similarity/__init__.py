@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Unpack, get_args
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Unpack, get_args
 from curio_persistence.capabilities.arguments import check_progress
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.deletions import audit
+from curio_persistence.capabilities.failures import FailureGroup
 from curio_persistence.capabilities.search import checked_wait
+from curio_persistence.capabilities.similarity.failing import similar_failures
 from curio_persistence.capabilities.similarity.finding import (
     FILTERS,
     Finder,
@@ -30,6 +32,7 @@ from curio_persistence.capabilities.similarity.models import (
     vector_of,
 )
 from curio_persistence.capabilities.similarity.texts import LONGEST, PARTS, TextKind, text_of
+from curio_persistence.capabilities.stats import StatsFilters, where_of_stats
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -38,6 +41,7 @@ from curio_persistence.errors import (
     StorageFullError,
 )
 from curio_persistence.progress import Progress
+from curio_persistence.results.pages import Records
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import (
     COUNT,
@@ -65,6 +69,7 @@ class Similarity(Capability):
 
     def __init__(self, store: Store, clock: Clock, embed: EmbedLike = None) -> None:
         super().__init__(store.indexed, clock)
+        self._whole = store
         self._model = Model(embed)
 
     @cached_property
@@ -170,6 +175,20 @@ class Similarity(Capability):
         question = Question(vector, kind, where, is_filtered)
         finder = Finder(self._store, self._model.name, self._matrix, question)
         return SimilarHits(finder.find(count), pending)
+
+    def failures(
+        self, *, min_score: float = 0.5, **filters: Unpack[StatsFilters]
+    ) -> Records[FailureGroup]:
+        """Return what failed and why, as `stats.failures` does, grouped by meaning.
+
+        Groups of one agent, tool or model are merged if their messages are at least so similar to
+        the most frequent of them, which stands for all. Half is right for the model that comes with
+        the extra; others have other scores.
+        """
+        if isinstance(min_score, bool) or not isinstance(min_score, int | float):
+            raise InvalidValueError(f"min_score is a number, not {min_score!r}.", field="min_score")
+        where_of = partial(where_of_stats, filters, self._clock)
+        return similar_failures(self._whole, where_of, self._model, min_score)
 
     def _index(self, until: float) -> bool:
         """Embed what waits; return False if some is left, as in a read-only database."""

@@ -3,7 +3,10 @@
 Messages that differ only in numbers and ids are one group, in which # stands for what differs. The
 group of the newest failure comes first, with that failure's time and the command that shows its
 run. As JSON, a list of groups: `kind` (run, tool or model), `name`, `message`, `count`, `first`,
-`last` and `run_id`.
+`last`, `run_id`, and `messages`: how many were merged.
+
+With --similar the messages of one agent, tool or model that mean much the same are merged; the most
+frequent one stands for all. Needs the extra "similar", or --embed.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.listing import nothing
 from curio_persistence.cli.arguments.options import (
     add_archive_option,
+    add_embed_option,
     add_json_options,
     add_window_options,
     count_or_all,
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
   curio-persistence failures
   curio-persistence failures --since 24h --agent researcher
+  curio-persistence failures --similar --since 7d
   curio-persistence failures --since 7d --limit all --json > failures.json
 """
 
@@ -45,6 +50,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=20,
         help="maximum number of groups (default: 20), or 'all'",
     )
+    parser.add_argument(
+        "--similar", action="store_true", help="merge messages that mean much the same"
+    )
+    add_embed_option(parser)
     add_archive_option(parser)
     add_json_options(parser)
 
@@ -52,7 +61,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace, output: Output) -> int:
     wanted = filters(options)
     with open_for_reading(options) as persistence:
-        found = persistence.stats.failures(**wanted)
+        group = persistence.similarity.failures if options.similar else persistence.stats.failures
+        found = group(**wanted)
         said = nothing(persistence, "failures", narrowed=any(wanted.values()))
     shown = found[: options.limit]
     if not output.for_people:
@@ -81,6 +91,8 @@ def _show_one(group: FailureGroup, digits: int, output: Output) -> None:
         f"{output.paint(count, RED)}  {output.paint(when, DIM)}  {output.paint(name, BOLD)}"
     )
     message = one_line(group.message)
+    if group.messages > 1:
+        message += f" (and {group.messages - 1:,} more messages like it)"
     for begin, end in folded(message, output.width - len(indent)):
         output.line(f"{indent}{message[begin:end]}".rstrip())
     if group.run_id is not None:
