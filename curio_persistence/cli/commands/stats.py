@@ -57,12 +57,14 @@ _FIELDS = (
     *("model", "provider", "status", "tag", "source", "project", "branch", "period"),
 )
 _PERIODS = ("hour", "day", "week", "month")
+_PLACES = {"source", "project", "branch"}
+_LATENCY = Column("AVG MS", right=True)
 _TOTALS = (
     Column("CALLS", right=True),
     Column("ERRORS", right=True),
     Column("IN", right=True),
     Column("OUT", right=True),
-    Column("AVG MS", right=True),
+    _LATENCY,
     Column("COST", right=True),
 )
 
@@ -108,17 +110,22 @@ def _tell_groups(totals: Records[UsageTotals], groups: Sequence[str], output: Ou
         say("No model calls.")
     else:
         headings = [Column(group.upper(), most=48) for group in groups]
-        output.table((*headings, *_TOTALS), [_group_row(fields, row) for row in totals])
+        # Of the places of work the time of a call says little, and a table is to fit.
+        is_timed = not _PLACES & {*groups} and any(row.avg_latency_ms for row in totals)
+        columns = [each for each in _TOTALS if is_timed or each is not _LATENCY]
+        rows = [_group_row(fields, row, is_timed=is_timed) for row in totals]
+        output.table((*headings, *columns), rows)
 
 
-def _group_row(fields: Sequence[str], total: UsageTotals) -> list[Cell]:
+def _group_row(fields: Sequence[str], total: UsageTotals, *, is_timed: bool) -> list[Cell]:
+    latency = None if total.avg_latency_ms is None else _number(total.avg_latency_ms)
     return [
         *(cell(getattr(total, field)) for field in fields),
         cell(_number(total.calls)),
         _errors(total.errors),
         cell(_number(total.input_tokens)),
         cell(_number(total.output_tokens)),
-        cell(None if total.avg_latency_ms is None else _number(total.avg_latency_ms)),
+        *([cell(latency)] if is_timed else ()),
         cell(money(total.cost_usd)),
     ]
 
