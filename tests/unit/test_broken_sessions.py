@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -293,3 +294,74 @@ def test_an_exported_session_of_opencode_is_read(persistence: Persistence, tmp_p
     assert reading(persistence, "opencode")["totals"]["input"] == 37421
     import_sessions(FOLDER / "opencode" / "storage", persistence, source="opencode")
     assert reading(persistence, "opencode")["totals"]["calls"] == 2, "the same session"
+
+
+_DOCUMENT = "session-2025-11-02T14-05-159ecba4.json"
+
+
+def _document(folder: Path) -> tuple[Path, dict[str, Any]]:
+    [original] = (FOLDER / "gemini-cli").rglob(_DOCUMENT)
+    return folder / _DOCUMENT, json.loads(original.read_text(encoding="utf-8"))
+
+
+def test_of_a_document_that_is_cut_off_the_beginning_is_read(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    path, document = _document(tmp_path)
+    text = json.dumps(document)
+    path.write_text(text[: text.index("1a5e83f9")], encoding="utf-8")
+    report = import_sessions(path, persistence)
+    assert [(p.file, p.what) for p in report.problems] == [
+        (f"{_DOCUMENT} message 5", "ends too early, or is not JSON")
+    ]
+    [run] = persistence.iter_agent_runs()
+    assert run.final_output == "План моста."
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"sessionId": "x", "messages": 7}', "[" * 99_999, "null"]
+)
+def test_a_document_that_is_no_chat_is_told(
+    text: str, persistence: Persistence, tmp_path: Path
+) -> None:
+    path, _ = _document(tmp_path)
+    path.write_text(text, encoding="utf-8")
+    report = import_sessions(path, persistence, source="gemini-cli")
+    assert len(report.problems) == 1
+    assert report.runs == 0
+
+
+def test_a_document_may_be_longer_than_a_line(persistence: Persistence, tmp_path: Path) -> None:
+    path, document = _document(tmp_path)
+    said = document["messages"][3]
+    document["messages"] += [
+        {**said, "id": f"more-{number}", "content": "x" * 1_000_000} for number in range(20)
+    ]
+    document["summary"] = "A bridge"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    report = import_sessions(path, persistence)
+    assert report.ok
+    assert reading(persistence, "gemini-cli")["totals"]["calls"] == 23
+    titles = {run.get_metadata_dict()["title"] for run in persistence.iter_agent_runs()}
+    assert titles == {"A bridge"}
+
+
+def test_a_chat_that_goes_on_in_a_log_is_one_session(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    chats = tmp_path / "chats"
+    chats.mkdir()
+    path, document = _document(chats)
+    messages = document["messages"]
+    header = {name: document[name] for name in ("sessionId", "projectHash", "startTime")}
+    later = {"id": "u9", "timestamp": "2025-11-02T15:00:00.000Z", "type": "user", "content": "?"}
+    answered = {**messages[3], "id": "g9", "timestamp": "2025-11-02T15:00:09.000Z"}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert import_sessions(tmp_path, persistence).runs == 2
+    lines = [header, {"$set": {"messages": messages}}, later, answered]
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    path.with_suffix(".jsonl").write_text(text, encoding="utf-8")
+    assert import_sessions(tmp_path, persistence).usage == 1
+    found = reading(persistence, "gemini-cli")
+    assert found["counts"]["runs"] == 3
+    assert found["totals"]["calls"] == 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.copilot_cli.events import SessionReader
 from curio_persistence.importers.copilot_cli.spans import SpanReader
 from curio_persistence.importers.sessions.context import SessionContext
-from curio_persistence.importers.sessions.files import walk
+from curio_persistence.importers.sessions.files import beginning, walk
 from curio_persistence.importers.sessions.records import Found, SessionSource
 
 _STATE, _EVENTS = "session-state", "events.jsonl"
@@ -38,18 +37,12 @@ def recognize(path: Path) -> bool:
     return any(_is_session(file) or _is_spans(file) for file in islice(files, 20))
 
 
-def _head(path: Path) -> bytes:
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(_HEAD)
-    return b""
-
-
 def _is_session(path: Path) -> bool:
-    return path.suffix == ".jsonl" and any(word in _head(path) for word in _OF_EVENTS)
+    return path.suffix == ".jsonl" and any(word in beginning(path, _HEAD) for word in _OF_EVENTS)
 
 
 def _is_spans(path: Path) -> bool:
-    head = _head(path) if path.suffix == ".jsonl" else b""
+    head = beginning(path, _HEAD) if path.suffix == ".jsonl" else b""
     return b'"spanId"' in head and any(word in head for word in _OF_SPANS)
 
 

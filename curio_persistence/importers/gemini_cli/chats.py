@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from curio_persistence.importers.common.json_lines import read_object, read_objects
+from curio_persistence.errors import InvalidValueError
+from curio_persistence.importers.common.json_lines import read_objects
 from curio_persistence.importers.common.report import ReportBuilder
+from curio_persistence.importers.gemini_cli.documents import read_document
 from curio_persistence.importers.sessions.context import SessionContext
-from curio_persistence.importers.sessions.files import SessionFile
+from curio_persistence.importers.sessions.files import SessionFile, beginning
 from curio_persistence.importers.sessions.places import Place
 
 _HEAD = 4_096
@@ -42,11 +43,10 @@ class Chat:
 
 def session_in(path: Path) -> str | None:
     """Return the session that the beginning of a chat names; None if it is no chat."""
-    with suppress(OSError), path.open("rb") as file:
-        head = file.read(_HEAD)
-        found = _SESSION.search(head)
-        if found and _IS_CHAT.search(head):
-            return found[1].decode("utf-8", "replace")
+    head = beginning(path, _HEAD)
+    found = _SESSION.search(head)
+    if found and _IS_CHAT.search(head):
+        return found[1].decode("utf-8", "replace")
     return None
 
 
@@ -73,20 +73,23 @@ class Entry(NamedTuple):
 
 
 def entries(file: SessionFile, context: SessionContext, report: ReportBuilder) -> Iterator[Entry]:
-    """Yield the lines of a log; of a document, its header and then its messages."""
+    """Yield the lines of a log; of a document, its header, its messages, and what follows them."""
     if file.path.suffix == ".jsonl":
         for line, value in read_objects(file.path, file.name, report):
             yield Entry(Place(context, file.name, line), line, value)
         return
-    header = read_object(file.path, file.name, report) or {}
-    messages = header.pop("messages", None)
-    yield Entry(Place(context, file.name), 0, header)
-    for number, message in enumerate(messages if isinstance(messages, list) else [], start=1):
-        place = Place(context, file.name, what=f"message {number}")
-        if isinstance(message, dict):
-            yield Entry(place, number, message)
-        else:
-            place.problem("is no message")
+    number = 0
+    try:
+        for number, value in enumerate(read_document(file.path, report)):
+            place = Place(context, file.name, what=f"message {number}")
+            if isinstance(value, dict):
+                yield Entry(place, number, value)
+            else:
+                report.problem(*place.location, "is no message")
+    except InvalidValueError as error:
+        report.problem(f"{file.name} message {number + 1}", None, error)
+    except OSError as error:
+        report.problem(file.name, None, f"cannot be read: {error.strerror}")
 
 
 class History:

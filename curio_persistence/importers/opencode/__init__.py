@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from curio_persistence.errors import PersistenceError
@@ -16,7 +16,7 @@ from curio_persistence.importers.opencode.sessions import FamilyReader
 from curio_persistence.importers.opencode.storage import Export, Storage
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.databases import is_database
-from curio_persistence.importers.sessions.files import walk
+from curio_persistence.importers.sessions.files import beginning, walk
 from curio_persistence.importers.sessions.records import Found, SessionSource
 
 _HEAD = 4_096
@@ -53,10 +53,8 @@ def _is_ours(database: Database) -> bool:
 def _is_export(path: Path) -> bool:
     if path.suffix != ".json":
         return False
-    with suppress(OSError), path.open("rb") as file:
-        head = file.read(_HEAD)
-        return b'"info"' in head and b'"ses_' in head
-    return False
+    head = beginning(path, _HEAD)
+    return b'"info"' in head and b'"ses_' in head
 
 
 def _find(root: Path, report: ReportBuilder) -> Iterator[Path]:

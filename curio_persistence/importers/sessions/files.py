@@ -66,6 +66,17 @@ def walk(
             yield path
 
 
+def beginning(path: Path, most: int) -> bytes:
+    """Return the first bytes of an ordinary file; of anything else, or if it fails, nothing."""
+    try:
+        if path.is_file():  # A pipe would block for ever.
+            with path.open("rb") as file:
+                return file.read(most)
+    except OSError:
+        pass
+    return b""
+
+
 class _State(NamedTuple):
     """A file when it was read. `again` is when it is to be read again, if it did not change."""
 
