@@ -133,12 +133,21 @@ class ImportWriter:
                 transfers.log(table, [row for row in rows if row["run_id"] not in expired])
                 for table, rows in batch.rows.items()
             )
-            scores = transfers.deduplicator().add(SCORES, batch.scores)
+            judged = self._of_stored_runs(self._persistence, batch.scores)
+            scores = transfers.deduplicator().add(SCORES, judged)
         self._report.scores += scores
         self._report.events += events
         self._report.usage += usage
-        found = sum(map(len, (*batch.rows.values(), batch.scores)))
+        found = sum(map(len, (*batch.rows.values(), judged)))
         self._report.skip("stored before", found - events - usage - scores)
+
+    def _of_stored_runs(self, persistence: Persistence, scores: list[Row]) -> list[Row]:
+        """Return the scores whose runs are stored; those of a run that was refused are counted."""
+        run_ids = dict.fromkeys(str(row["run_id"]) for row in scores)
+        stored = {run.run_id for run in persistence.runs.get_many([*run_ids])} if scores else ()
+        kept = [row for row in scores if row["run_id"] in stored]
+        self._report.skip("scores of runs that are not stored", len(scores) - len(kept))
+        return kept
 
     def _write_runs(self, persistence: Persistence, runs: list[AgentRun]) -> None:
         found = persistence.runs.get_many([run.run_id for run in runs])

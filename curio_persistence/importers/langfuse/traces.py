@@ -31,7 +31,7 @@ def records(context: SessionContext, trace_id: str, rows: list[Placed]) -> Found
         if kind == OBSERVATION
     ]
     scores = {
-        row.get("id"): _score(row, Values(context, location), location)
+        text(row.get("id")): _score(row, Values(context, location), location)
         for kind, row, location in parts
         if kind == SCORE
     }

@@ -85,7 +85,7 @@ def _assessments(database: Database, trace_id: str) -> Iterator[dict[str, Any]]:
                 "source": {"source_type": kind, "source_id": source_id},
                 "span_id": span_id,
                 "rationale": rationale,
-                "last_update_time": at / 1000,
+                "last_update_time": at / 1000 if isinstance(at, int) else at,
             }
 
 

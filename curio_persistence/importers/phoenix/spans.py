@@ -66,7 +66,8 @@ def records_of_spans(
 def _in_one_shape(row: Row) -> Row:
     """Return a span as the REST API writes it: a data frame has a column for each attribute."""
     if "context" in row:
-        return {**row, "context": _object(row["context"]), "attributes": _object(row["attributes"])}
+        told = {name: _object(row.get(name)) for name in ("context", "attributes")}
+        return {**row, **told}
     attributes = {
         name.removeprefix(_COLUMN): value for name, value in row.items() if name.startswith(_COLUMN)
     }

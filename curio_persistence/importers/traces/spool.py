@@ -14,10 +14,10 @@ from curio_persistence.importers.common.writer import SourceLocation
 
 Row = dict[str, Any]
 Placed = tuple[Row, SourceLocation]
-_TABLE = "CREATE TABLE rows (trace TEXT, file TEXT, line INTEGER, row TEXT)"
+_TABLE = "CREATE TABLE rows (trace TEXT, row TEXT, location TEXT)"
 _INDEX = "CREATE INDEX by_trace ON rows (trace)"
-_PUT = "INSERT INTO rows VALUES (?, ?, ?, ?)"
-_GET = "SELECT trace, file, line, row FROM rows ORDER BY trace, rowid"
+_PUT = "INSERT INTO rows VALUES (?, ?, ?)"
+_GET = "SELECT trace, row, location FROM rows ORDER BY trace, rowid"
 
 
 def by_trace(rows: Iterable[tuple[str, Row, SourceLocation]]) -> Iterator[tuple[str, list[Placed]]]:
@@ -30,12 +30,16 @@ def by_trace(rows: Iterable[tuple[str, Row, SourceLocation]]) -> Iterator[tuple[
         spool.execute("PRAGMA journal_mode = OFF").close()
         spool.execute(_TABLE)
         spool.execute("BEGIN")
-        spool.executemany(_PUT, ((trace, *location, _dump(row)) for trace, row, location in rows))
+        spool.executemany(_PUT, (tuple(map(_dump, each)) for each in rows))
         spool.execute(_INDEX)
         for trace, stored in groupby(spool.execute(_GET), itemgetter(0)):
-            yield trace, [(json.loads(row), SourceLocation(*at)) for _, *at, row in stored]
+            yield json.loads(trace), [_placed(*each) for _, *each in stored]
 
 
-def _dump(row: Row) -> str:
-    """Return a row as text that SQLite takes: lone surrogates stay JSON escapes."""
-    return json.dumps(row, default=str)
+def _placed(row: str, location: str) -> Placed:
+    return json.loads(row), SourceLocation(*json.loads(location))
+
+
+def _dump(value: Any) -> str:
+    """Return a value as text that SQLite takes: in JSON, lone surrogates are escapes."""
+    return json.dumps(value, default=str)

@@ -47,7 +47,7 @@ def _last(value: Any, roles: frozenset[str]) -> str | None:
         messages = [value]
     if isinstance(messages, list):
         for message in reversed(messages):
-            if isinstance(message, dict) and message.get("role") in roles:
+            if isinstance(message, dict) and str(message.get("role")) in roles:
                 return text_of(_content(message)) or text_of(message)
     return text_of(value)
 
