@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.options import database, seconds
@@ -178,7 +179,7 @@ def _show(report: SessionImportReport, output: Output) -> None:
             "dry run" if report.dry_run else "stored": _stored(report),
             "cost": _costs(report) or None,
             "unchanged": f"{unchanged:,} files, not read again" if unchanged else None,
-            "skipped": ", ".join(f"{why} {n:,}" for why, n in report.skipped.items()) or None,
+            "skipped": _wrapped(report.skipped, output.width) or None,
             "problems": f"{problems:,}" if problems else None,
         }
     )
@@ -203,6 +204,12 @@ def _row(source: SourceReport) -> list[Cell]:
 
 def _stored(report: SessionImportReport) -> str:
     return f"runs {report.runs:,}, events {report.events:,}, model calls {report.usage:,}"
+
+
+def _wrapped(skipped: Mapping[str, int], width: int) -> str:
+    """Return what was skipped, on as many lines as it takes beside the names of fields."""
+    text = ", ".join(f"{why} {n:,}" for why, n in skipped.items())
+    return "\n".join(wrap(text, max(20, width - len("unchanged  ")), break_long_words=False))
 
 
 def _costs(report: SessionImportReport) -> str:
