@@ -121,3 +121,15 @@ def test_what_exec_printed_of_a_failed_turn_is_read(
     assert run.error_message == "no network"
     [call] = persistence.get_agent_run_events(run.run_id)
     assert (call.event_type, call.get_data_dict()["error"]) == ("mcp.call", "timed out")
+
+
+def test_where_codex_works_only_its_sessions_are_looked_at(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    write(home, FIRST, [line("session_meta", id=FIRST), *TURN])
+    (home / "config.toml").touch()
+    (tmp_path / "skills").mkdir()
+    (home / "skills").symlink_to(tmp_path / "skills")
+    report = import_sessions(home, persistence)
+    assert (report.runs, report.problems) == (1, ())

@@ -115,6 +115,18 @@ def test_questions_to_an_archive_are_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
+def test_imports_of_sessions_are_measured(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    small = ("--megabytes=1", "--repetitions=1")
+    done = run("sessions.py", *small, f"--output={page}", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [line.split("|")[1].strip() for line in lines_of(page.read_text("utf-8"))] == [
+        *("takes", "processor time, both imports", "most memory", "again, unchanged")
+    ]
+    assert list(tmp_path.iterdir()) == [page]
+
+
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # It opens a browser some twenty times.
 def test_the_pages_of_the_console_are_measured(tmp_path: Path) -> None:

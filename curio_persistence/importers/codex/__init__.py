@@ -14,7 +14,9 @@ from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import walk
 from curio_persistence.importers.sessions.records import Found, SessionSource
 
-_LOOKED_AT = 30
+_FOLDERS = ("sessions", "archived_sessions")
+_OF_HOME = ("config.toml", "auth.json", "version.json", "history.jsonl")
+"""Files beside these folders where Codex works. What else is there, is not looked at."""
 
 
 def _places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
@@ -26,8 +28,12 @@ def _find(root: Path, report: ReportBuilder) -> Iterator[Path]:
     """Yield rollouts, and what `codex exec --json` printed into a file."""
     if root.is_file():
         yield root
-    else:
-        yield from walk(root, root, report, lambda path: kind_of(path) is not None)
+        return
+    is_home = any((root / name).exists() for name in _OF_HOME)
+    folders = [root / name for name in _FOLDERS] if is_home else [root]
+    for folder in folders:
+        if folder.is_dir() and (folder == root or not folder.is_symlink()):
+            yield from walk(folder, root, report, lambda path: kind_of(path) is not None)
 
 
 def _recognize(path: Path) -> bool:
