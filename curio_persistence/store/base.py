@@ -74,6 +74,8 @@ class Store(ABC):
     """True if a transaction that writes keeps all other writers waiting."""
     row_overhead: ClassVar[int] = 250
     """The bytes that a row takes besides its values, most of them in indexes; measured."""
+    has_embeddings: ClassVar[bool] = True
+    """False for a copy without the vectors of texts, which are not copied."""
     read_only: bool = False
     """True where every write is refused."""
     audit_key: bytes | None = None

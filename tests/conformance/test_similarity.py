@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -674,6 +675,12 @@ def test_by_default_english_is_understood_without_a_network(
     open_again: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     persistence = open_again()
+
+    def refused(*address: object, **options: object) -> None:
+        raise AssertionError("there is no network here")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
     record(persistence, "r1", "book a flight to Rome")
     record(persistence, "r2", "write a poem about the sea")
     [hit] = persistence.similar("airline tickets for a trip", top=1)

@@ -57,3 +57,30 @@ def test_an_adapter_without_its_framework(adapter: str) -> None:
     ).stderr
     assert f"pip install 'curio-persistence[{ADAPTERS[adapter]}]'" in said.splitlines()[-1]
     assert "ConfigurationError: This adapter needs" in said
+
+
+_SIMILAR = """
+import sys
+sys.path[:0] = [{root!r}]
+{without}
+from curio_persistence import ConfigurationError, InMemoryPersistence
+
+persistence = InMemoryPersistence(embed={embed})
+persistence.append_event("run", "agent", "log", message="a poem")
+try:
+    persistence.similar("verse")
+except ConfigurationError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "embed"), [("numpy", "len"), ("numpy", None), ("wordllama", None)]
+)
+def test_similarity_without_its_packages(package: str, embed: str | None) -> None:
+    code = _SIMILAR.format(root=str(ROOT), without=f"sys.modules[{package!r}] = None", embed=embed)
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert said.startswith(f"Similarity needs {package} (")
+    assert said.endswith("pip install 'curio-persistence[similar]'\n")

@@ -26,6 +26,11 @@ class Meanings:
         words = [_SAME.get(word, word) for word in text.lower().split()]
         return [float(words.count(word)) for word in WORDS] + [0.0] * self._extra
 
+    @staticmethod
+    def sized(texts: list[str]) -> list[list[float]]:
+        """Turn texts into vectors of their lengths."""
+        return [[float(len(text)), 1.0] for text in texts]
+
 
 def embed(texts: list[str]) -> list[list[float]]:
     """A function that CURIO_EMBED can name."""

@@ -35,6 +35,7 @@ class ClickHouseStore(ClickHousePayloads):
     Rows of several have their numbers in their ids; see `sink.SHIFT`.
     """
 
+    has_embeddings = False
     read_only = True
 
     def __init__(self, url: str) -> None:

@@ -39,6 +39,7 @@ from curio_persistence.errors import (
     BusyError,
     InvalidValueError,
     StorageFullError,
+    UnsupportedError,
 )
 from curio_persistence.progress import Progress
 from curio_persistence.results.pages import Records
@@ -74,6 +75,10 @@ class Similarity(Capability):
 
     @cached_property
     def _indexing(self) -> Indexing:
+        if not self._whole.has_embeddings:
+            raise UnsupportedError(
+                f"{self._whole.location} has no vectors of texts: ask the database that it copies."
+            )
         return Indexing(self._store, self._model)
 
     @cached_property
@@ -104,11 +109,12 @@ class Similarity(Capability):
         kill, the next call continues. `progress` is called with the number done and the total.
         """
         check_progress(progress)
-        self._store.check_writable()
+        indexing = self._indexing
+        self._whole.check_writable()
         self._store.check_outside("index_pending()")
         limit = None if limit is None else checked_count("limit", limit)
         until = None if max_wait is None else monotonic() + checked_wait(max_wait)
-        return self._indexing.index_pending(limit=limit, until=until, progress=progress)[0]
+        return indexing.index_pending(limit=limit, until=until, progress=progress)[0]
 
     def models(self) -> dict[str, int]:
         """Return the models that made vectors here, with the number of texts."""

@@ -136,7 +136,8 @@ def _name_of(embed: Embed) -> str:
     name = getattr(embed, "name", None)
     if name is None:
         module, function = (getattr(embed, each, "") for each in ("__module__", "__qualname__"))
-        name = f"{module}:{function}" if module and function.isidentifier() else None
+        is_found_there = module and all(map(str.isidentifier, function.split(".")))
+        name = f"{module}:{function}" if is_found_there else None
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
         raise ConfigurationError(
             f"embed has no name by which its vectors are told apart from others: set its attribute "
