@@ -340,6 +340,16 @@ def test_an_array_that_was_cut_off_gives_what_is_before(
     assert persistence.count_llm_usage() == 2
 
 
+def test_pages_of_an_api_may_be_longer_than_a_line(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    rows = [observation(number, input="x" * 200_000) for number in range(100)]
+    path = tmp_path / "page.json"
+    path.write_text(json.dumps({"data": rows, "meta": {"page": 1}}))
+    report = import_sessions([path], persistence, content="metrics-only")
+    assert (report.problems, report.usage) == ((), 100)
+
+
 def test_a_damaged_csv_gives_its_whole_rows(persistence: Persistence, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     text = (FOLDER / "langfuse" / "observations.csv").read_text()

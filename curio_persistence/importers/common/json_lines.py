@@ -25,7 +25,6 @@ from curio_persistence.importers.common.report import ReportBuilder
 _BUFFER = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 _PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"\x28\xb5\x2f\xfd")
-_TOO_LONG = f"is longer than {MAX_BYTES >> 20} MiB"
 _TOO_MANY = f"has more than {MAX_CONTAINERS:,} arrays and objects"
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 
@@ -106,10 +105,10 @@ def _object_in(text: bytes) -> dict[str, Any] | None:
     return value
 
 
-def parse(text: bytes) -> Any:
+def parse(text: bytes, *, most_bytes: int = MAX_BYTES) -> Any:
     """Return the value that a JSON text holds."""
-    if len(text) > MAX_BYTES:
-        raise InvalidValueError(_TOO_LONG)
+    if len(text) > most_bytes:
+        raise InvalidValueError(f"is longer than {most_bytes >> 20} MiB")
     brackets = text.count(b"{") + text.count(b"[")
     if brackets > MAX_CONTAINERS:
         raise InvalidValueError(_TOO_MANY)

@@ -14,6 +14,8 @@ from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.common.writer import SourceLocation
 
 _PIECE = 1 << 18
+_BEGIN = re.compile(r'\s*(?:\{\s*"\w+"\s*:\s*)?\[')
+"""An array, or the object that a page of an API is, whose first member is one."""
 _BETWEEN = re.compile(r"[\s,]*")
 _decode = json.JSONDecoder().raw_decode
 
@@ -21,7 +23,7 @@ _decode = json.JSONDecoder().raw_decode
 def read_array(
     file: BinaryIO, name: str, report: ReportBuilder
 ) -> Generator[tuple[dict[str, Any], SourceLocation]]:
-    """Yield the objects of the array that a file holds, each with the line where it begins.
+    """Yield the objects of the array in a file, or in its page, each with its first line.
 
     What is no object is a problem of its own; behind what is not JSON nothing can be found.
     """
@@ -49,7 +51,7 @@ class _Items:
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         self._read_more()
-        self._skip(re.compile(r"\s*\["))
+        self._skip(_BEGIN)
         while self._is_within():
             value, line = self._next(), self._line
             yield line, value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -13,7 +14,6 @@ from typing import Any, BinaryIO, cast
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers.common.json_lines import objects_in, open_ordinary, parse
-from curio_persistence.importers.common.limits import MAX_BYTES
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.common.writer import SourceLocation
 from curio_persistence.importers.exports.csv import csv_rows
@@ -22,8 +22,11 @@ from curio_persistence.importers.traces.json_array import read_array
 Row = dict[str, Any]
 Placed = tuple[Row, SourceLocation]
 
+_is_page = re.compile(rb'\{\s*"(?:data|traces|runs)"\s*:\s*\[').match
 PARQUET, CSV, LINES, ARRAY, DOCUMENT = "parquet", "csv", "lines", "array", "document"
 _BEGIN, _PIECE = 1 << 16, 1 << 9
+_LONGEST_DOCUMENT = 64 << 20
+"""Bytes of one trace; parsed, they take a few times as much."""
 _PACKED = b"\x1f\x8b"
 _OF_LINES = (".jsonl", ".ndjson")
 
@@ -45,7 +48,9 @@ def form_of(path: Path) -> str | None:
         return ARRAY
     line, end, _ = begin.partition(b"\n")
     if begin.startswith(b"{"):
-        return LINES if end and _is_json(line) else DOCUMENT
+        if end and _is_json(line):
+            return LINES
+        return ARRAY if _is_page(begin) else DOCUMENT
     return CSV if suffix == ".csv" and b"," in line else None
 
 
@@ -137,10 +142,10 @@ def _of_lines(file: BinaryIO, name: str, report: ReportBuilder) -> Generator[Pla
 
 
 def _of_document(file: BinaryIO, name: str, report: ReportBuilder) -> Generator[Placed]:
-    text = file.read(MAX_BYTES + 1)
+    text = file.read(_LONGEST_DOCUMENT + 1)
     report.bytes_read += len(text)
     try:
-        yield parse(text), SourceLocation(name)
+        yield parse(text, most_bytes=_LONGEST_DOCUMENT), SourceLocation(name)
     except InvalidValueError as error:
         report.problem(name, None, error)
 
