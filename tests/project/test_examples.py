@@ -117,6 +117,11 @@ FACTS = {
         "1 trace waits for its end",
         "received invoke_agent forecaster",
     ),
+    "similar.py": (
+        "prompt: Book a flight to Rome",
+        "failed like it: Reserve airline tickets for Oslo",
+        "2 × TimeoutError: Connection timed out, 2 messages",
+    ),
     "slow_agent.py": (
         "  chain gather",
         'It waited longest for fetch {"page": "wiki"}.',
