@@ -321,6 +321,18 @@ def test_without_zstandard_compressed_files_are_told_and_the_rest_is_there(
     assert import_sessions(path, persistence).runs == 1, "it comes when zstandard is there"
 
 
+def test_what_came_has_a_line_in_the_audit_log(persistence: Persistence, tmp_path: Path) -> None:
+    write(tmp_path / "s1.jsonl", [PROMPT, ANSWER])
+    import_sessions(tmp_path, persistence, dry_run=True)
+    assert persistence.audit.count() == 0
+    import_sessions(tmp_path, persistence)
+    import_sessions(tmp_path, persistence)
+    [line] = persistence.audit.query()
+    assert (line.action, line.resource) == ("import", str(tmp_path))
+    about = line.get_metadata_dict()
+    assert about == {"kind": "sessions of claude-code", "runs": 1, "events": 1, "usage": 1}
+
+
 def test_what_is_of_no_known_source_is_refused(persistence: Persistence, tmp_path: Path) -> None:
     path = write(tmp_path / "other.jsonl", [{"hello": "world"}])
     with pytest.raises(InvalidValueError, match="has no sessions of a known source"):

@@ -355,9 +355,9 @@ class SessionReader:
         meta = told_beside(file.path)
         chain: Chain | None = None
         for line, entry in self.context.lines(file):
-            location, kind = SourceLocation(file.name, line), entry.get("type")
+            location, kind = SourceLocation(file.name, line), str(entry.get("type"))
             if kind not in ("user", "assistant", "system"):
-                self.context.skip("state lines" if kind in STATE else f"unknown: {kind!s:.80}")
+                self.context.skip("state lines" if kind in STATE else f"unknown: {kind[:80]}")
                 continue
             at = self.context.moment(entry.get("timestamp"), *location)
             self._learn(entry)
@@ -365,7 +365,7 @@ class SessionReader:
                 kind_of, first = type_of(agent, meta), key_of(entry, location)
                 chain = self._agent(f"agent-{agent}", kind_of, first, at, location)
                 chain.turn.parent_run_id = self._parent(agent, meta)
-            yield from self._agent_entry(chain, str(kind), entry, at, location)
+            yield from self._agent_entry(chain, kind, entry, at, location)
         if chain is not None:
             yield from chain.close(last=True, still=self.context.is_still(file))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from curio_persistence.capabilities.windows import TimeLike
-from curio_persistence.errors import InvalidValueError
+from curio_persistence.errors import InvalidValueError, PersistenceError
 from curio_persistence.export.records import checked_persistence
 from curio_persistence.importers.common.audit import log_import
 from curio_persistence.importers.common.folders import Source
@@ -129,8 +130,13 @@ class _Import:
         writer = SessionWriter(
             self._persistence, self._redaction, report, stored, metrics_only=self._metrics_only
         )
-        writer.take(context.counted(source.read(roots, context)))
-        context.stored(None)
+        try:
+            writer.take(context.counted(source.read(roots, context)))
+            context.stored(None)
+        except BaseException:
+            with suppress(PersistenceError):  # The import itself says what failed.
+                self._log(name, places, report)
+            raise
         self._done += sum(place.bytes for place in places)
         self._log(name, places, report)
         return writer.tally.build(name, places, report, dry_run=self._persistence is None)
