@@ -48,6 +48,7 @@ def test_without_settings_the_default_is_used(folder: Path) -> None:
         ("audit_key", None, "default", ""),
         ("dedupe", False, "default", ""),
         ("prices", True, "default", ""),
+        ("embed", None, "default", ""),
         ("disabled", False, "default", ""),
     ]
 
@@ -64,6 +65,7 @@ def test_a_variable_is_named_with_its_source(folder: Path) -> None:
         ("audit_key", None, "default", ""),
         ("dedupe", False, "default", ""),
         ("prices", True, "default", ""),
+        ("embed", None, "default", ""),
         ("disabled", False, "default", ""),
         (
             "db_path",

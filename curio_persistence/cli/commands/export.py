@@ -48,7 +48,7 @@ EXAMPLES = """\
   curio-persistence export --output evidence --with-proof
   curio-persistence export --run-id run-42 --output - | gzip > run-42.jsonl.gz
   curio-persistence export atif --since 30d --output trajectories
-  curio-persistence export chat --where 'score.quality >= 0.8' --output examples.jsonl
+  curio-persistence export chat --where 'score.quality > 3' --output good.jsonl
   curio-persistence export otlp http://127.0.0.1:6006 --agent planner --dry-run
 """
 
@@ -75,7 +75,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=(*_FORMATS, *export_dialogues.CHATS),
-        help="by default what the ending of PATH says; jsonl on stdout; of chat openai or sharegpt",
+        metavar="FORMAT",
+        help=f"{', '.join(_FORMATS)}: by default what the ending of PATH says, jsonl on stdout; of "
+        f"chat {' or '.join(export_dialogues.CHATS)}",
     )
     parser.add_argument(
         "--table",
