@@ -10,7 +10,7 @@ from curio_persistence.importers.traces.records import records_of
 from curio_persistence.importers.traces.rows import Placed
 from curio_persistence.importers.traces.steps import TOOL, ModelCall, Step, Trace
 from curio_persistence.importers.traces.values import Values, text
-from curio_persistence.importers.traces.words import parsed
+from curio_persistence.importers.traces.words import object_in, parsed
 
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
@@ -91,7 +91,7 @@ def _parent_of(row: Row) -> str | None:
 
 
 def _metadata(row: Row) -> Mapping[str, Any]:
-    return _object(_object(row.get("extra")).get("metadata"))
+    return object_in(object_in(row.get("extra")).get("metadata"))
 
 
 # --- tokens and costs -----------------------------------------------------------------------------
@@ -99,8 +99,8 @@ def _metadata(row: Row) -> Mapping[str, Any]:
 
 def _call(row: Row, values: Values) -> ModelCall:
     metadata, usage = _metadata(row), _usage(row)
-    params = _object(_object(row.get("extra")).get("invocation_params"))
-    asked, answered = _object(usage["input_details"]), _object(usage["output_details"])
+    params = object_in(object_in(row.get("extra")).get("invocation_params"))
+    asked, answered = object_in(usage["input_details"]), object_in(usage["output_details"])
     cost = values.money(row.get("total_cost"))
     model = text(metadata.get("ls_model_name")) or text(params.get("model_name"))
     return ModelCall(
@@ -128,16 +128,11 @@ def _usage(row: Row) -> Mapping[str, Any]:
             "input_details": row.get("prompt_token_details"),
             "output_details": row.get("completion_token_details"),
         }
-    told = _object(_metadata(row).get("usage_metadata"))
-    told = told or _object(_object(row.get("outputs")).get("usage_metadata"))
+    told = object_in(_metadata(row).get("usage_metadata"))
+    told = told or object_in(object_in(row.get("outputs")).get("usage_metadata"))
     return {
         "input": told.get("input_tokens"),
         "output": told.get("output_tokens"),
         "input_details": told.get("input_token_details"),
         "output_details": told.get("output_token_details"),
     }
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    value = parsed(value)
-    return value if isinstance(value, dict) else {}

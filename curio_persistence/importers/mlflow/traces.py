@@ -12,8 +12,8 @@ from curio_persistence.importers.traces.attributes import AttributeSpan, Told, t
 from curio_persistence.importers.traces.records import records_of
 from curio_persistence.importers.traces.rows import Placed
 from curio_persistence.importers.traces.steps import Judgement
-from curio_persistence.importers.traces.values import Values, judged, text
-from curio_persistence.importers.traces.words import parsed
+from curio_persistence.importers.traces.values import Values, exception_in, judged, text
+from curio_persistence.importers.traces.words import object_in, parsed
 
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
@@ -38,10 +38,10 @@ def split(row: Row) -> Iterator[tuple[str, Row]]:
 
 
 def _trace_id(row: Row) -> str | None:
-    info, spans = _object(row.get("info")), spans_in(row)
+    info, spans = object_in(row.get("info")), spans_in(row)
     if (told := text(info.get("trace_id")) or text(info.get("request_id"))) is not None:
         return told
-    attributes = (_object(span.get("attributes")) for span in spans)
+    attributes = (object_in(span.get("attributes")) for span in spans)
     found = (text(parsed(each.get(_REQUEST_ID))) for each in attributes)
     return next(filter(None, found), None)
 
@@ -50,7 +50,7 @@ def records(context: SessionContext, trace_id: str, rows: list[Placed]) -> Found
     """Yield the records of a trace; of one that is there twice, what was written last."""
     row, location = rows[-1]
     yield from records_of_trace(
-        context, trace_id, _object(row.get("info")), spans_in(row), location
+        context, trace_id, object_in(row.get("info")), spans_in(row), location
     )
 
 
@@ -67,9 +67,9 @@ def records_of_trace(
     for row in spans:
         if (span := _span(row, values, location)) is not None:
             told.append(span.told(values))
-    metadata = _object(info.get("trace_metadata")) or _object(info.get("request_metadata"))
-    tags = _object(info.get("tags"))
-    experiment = _object(_object(info.get("trace_location")).get("mlflow_experiment"))
+    metadata = object_in(info.get("trace_metadata")) or object_in(info.get("request_metadata"))
+    tags = object_in(info.get("tags"))
+    experiment = object_in(object_in(info.get("trace_location")).get("mlflow_experiment"))
     trace = trace_of(
         trace_id,
         told,
@@ -90,8 +90,8 @@ def records_of_trace(
 def _scores(told: Any, values: Values, location: SourceLocation) -> Iterator[Judgement]:
     """Yield what is thought of a trace; what replaces another comes behind it."""
     for row in told if isinstance(told, list) else ():
-        each = _object(row)
-        answer, source = _object(each.get("feedback")), _object(each.get("source"))
+        each = object_in(row)
+        answer, source = object_in(each.get("feedback")), object_in(each.get("source"))
         value, label = judged(answer.get("value"))
         at = values.utc(each.get("last_update_time") or each.get("create_time"))
         if at is not None and (value is not None or label is not None):
@@ -121,12 +121,12 @@ def _milliseconds(info: Mapping[str, Any], values: Values) -> Any:
 
 
 def _span(row: Row, values: Values, location: SourceLocation) -> AttributeSpan | None:
-    context = _object(row.get("context"))
+    context = object_in(row.get("context"))
     span_id = _id(row.get("span_id") or context.get("span_id"))
     started_at = values.nanoseconds(row.get("start_time_unix_nano") or row.get("start_time"))
     if span_id is None or started_at is None:
         return None
-    attributes = {n: parsed(v) for n, v in _object(row.get("attributes")).items()}
+    attributes = {n: parsed(v) for n, v in object_in(row.get("attributes")).items()}
     return AttributeSpan(
         span_id,
         _id(row.get("parent_span_id") or row.get("parent_id")),
@@ -141,16 +141,12 @@ def _span(row: Row, values: Values, location: SourceLocation) -> AttributeSpan |
 
 def _error(row: Row) -> str | None:
     """Return the message of a span that failed, where an exception says more than the status."""
-    status = _object(row.get("status"))
+    status = object_in(row.get("status"))
     code = text(status.get("code")) or text(row.get("status_code")) or ""
     if not code.endswith("ERROR"):
         return None
-    events = row.get("events")
-    for event in events if isinstance(events, list) else ():
-        told = _object(_object(event).get("attributes"))
-        if message := text(told.get("exception.message")):
-            return message
-    return text(status.get("message")) or text(row.get("status_message")) or "error"
+    message = exception_in(row.get("events")) or text(status.get("message"))
+    return message or text(row.get("status_message")) or "error"
 
 
 def _id(value: Any) -> str | None:
@@ -169,11 +165,6 @@ def _id(value: Any) -> str | None:
 
 def spans_in(row: Row) -> list[Row]:
     """Return the spans of a trace; the file in `mlruns` has them at its top."""
-    data = _object(row.get("data"))
+    data = object_in(row.get("data"))
     spans = data.get("spans") or row.get("spans")
     return [each for each in spans if isinstance(each, dict)] if isinstance(spans, list) else []
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    value = parsed(value)
-    return value if isinstance(value, dict) else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.importers.sessions.records import Found, SourceLocation
@@ -10,8 +10,8 @@ from curio_persistence.importers.traces.attributes import AttributeSpan, Told, f
 from curio_persistence.importers.traces.records import records_of
 from curio_persistence.importers.traces.rows import Placed
 from curio_persistence.importers.traces.steps import Judgement
-from curio_persistence.importers.traces.values import Values, text
-from curio_persistence.importers.traces.words import parsed
+from curio_persistence.importers.traces.values import Values, exception_in, text
+from curio_persistence.importers.traces.words import object_in
 
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
@@ -66,7 +66,7 @@ def records_of_spans(
 def _in_one_shape(row: Row) -> Row:
     """Return a span as the REST API writes it: a data frame has a column for each attribute."""
     if "context" in row:
-        told = {name: _object(row.get(name)) for name in ("context", "attributes")}
+        told = {name: object_in(row.get(name)) for name in ("context", "attributes")}
         return {**row, **told}
     attributes = {
         name.removeprefix(_COLUMN): value for name, value in row.items() if name.startswith(_COLUMN)
@@ -99,17 +99,4 @@ def span_of(row: Row, values: Values, location: SourceLocation) -> AttributeSpan
 def _error(row: Row) -> str | None:
     if row.get("status_code") != "ERROR":
         return None
-    return text(row.get("status_message")) or _exception(parsed(row.get("events"))) or "error"
-
-
-def _exception(events: Any) -> str | None:
-    for event in events if isinstance(events, list) else ():
-        told = _object(_object(event).get("attributes"))
-        if message := text(told.get("exception.message")):
-            return message
-    return None
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    value = parsed(value)
-    return value if isinstance(value, dict) else {}
+    return text(row.get("status_message")) or exception_in(row.get("events")) or "error"

@@ -10,6 +10,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.importers.common.writer import SourceLocation
+from curio_persistence.importers.traces.words import object_in, parsed
 
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
@@ -75,3 +76,13 @@ def text(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     return str(value) or None
+
+
+def exception_in(events: Any) -> str | None:
+    """Return the message of the first exception among the events of a span."""
+    events = parsed(events)
+    for event in events if isinstance(events, list) else ():
+        told = object_in(object_in(event).get("attributes"))
+        if message := text(told.get("exception.message")):
+            return message
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from curio_persistence.store.json_text import json_text
@@ -20,6 +21,12 @@ def parsed(value: Any) -> Any:
         except (ValueError, RecursionError):
             return value
     return value
+
+
+def object_in(value: Any) -> Mapping[str, Any]:
+    """Return an object, which may be JSON in text; an empty one for anything else."""
+    value = parsed(value)
+    return value if isinstance(value, dict) else {}
 
 
 def text_of(value: Any) -> str | None:
