@@ -34,7 +34,9 @@ from curio_persistence.tables import (
     USAGE,
 )
 
-_UPDATES, _BEGUN = "updates", "begun"
+_UPDATES = "updates"
+BEGUN = "begun"
+"""The name under which the time of the first replication is noted."""
 _WITH_LINES: tuple[Table[Any], ...] = (RUNS, SPANS)
 """The tables of which `agent_changes` has a line for each update."""
 _WITHOUT_LINES: tuple[Table[Any], ...] = (SCORES, APPROVALS, SNAPSHOTS, SOURCES, SESSIONS, AGENTS)
@@ -62,7 +64,7 @@ class Following:
         self._changing = changing
         self._changes = Lines(store, sink, CHANGES)
         self._latest: dict[str, str] = json.loads(sink.noted(_UPDATES).mark or "{}")
-        self._begun = sink.noted(_BEGUN).mark
+        self._begun = sink.noted(BEGUN).mark
         self._sent: dict[str, dict[int, str]] = defaultdict(dict)
 
     def begin(self) -> dict[str, Noted]:
@@ -70,9 +72,9 @@ class Following:
         if self._latest:
             return {}
         self._latest = {table.name: self._newest(table) for table in _WITHOUT_LINES}
-        self._begun = encode_time(utc_now() - _LOOKED_BACK)
+        self._begun = encode_time(utc_now())
         updates = Noted(json.dumps(self._latest))
-        return {**self._changes.begin(), _UPDATES: updates, _BEGUN: Noted(self._begun)}
+        return {**self._changes.begin(), _UPDATES: updates, BEGUN: Noted(self._begun)}
 
     def _newest(self, table: Table[Any]) -> str:
         [(newest,)] = self._store.aggregate(table, (Measure("max", "updated_at"),))
@@ -95,12 +97,12 @@ class Following:
 
     def _follow_spans(self, table: Table[Any], columns: Columns) -> None:
         """Send again what was derived from received spans, which others move to another run."""
-        received = table.part("trace_id", "source_id", "updated_at").names
-        at = [table.names.index(name) for name in received]
+        since = encode_time(datetime.fromisoformat(self._begun) - _LOOKED_BACK)
+        at = map(table.names.index, ("trace_id", "source_id", "updated_at"))
         traces = {
             trace_id
             for trace_id, source_id, updated_at in zip(*(columns[i] for i in at), strict=True)
-            if source_id is not None and updated_at >= self._begun
+            if source_id is not None and updated_at >= since
         }
         for some in parts(sorted(traces), _TRACES):
             spans = (Filter("trace_id", "in", tuple(some)),)

@@ -33,6 +33,11 @@ class Lines:
         self._mark = watermark_now(self._store, self._table).text()
         return {self._name: Noted(self._mark)}
 
+    @property
+    def upto(self) -> int:
+        """The id of the newest line that was read; 0 before the first replication."""
+        return Watermark.parse(self._mark).upto if self._mark else 0
+
     def read(self) -> Iterator[list[dict[str, Any]]]:
         """Yield the next lines. Those that were yielded are noted when the next ones are wanted."""
         while True:
@@ -52,7 +57,7 @@ class Lines:
     def are_lost(self) -> bool:
         """Return whether lines were deleted that were not read."""
         [(oldest,)] = self._store.aggregate(self._table, (Measure("min", "id"),))
-        return (oldest or 0) > max(Watermark.parse(self._mark).upto + 1, _NEVER_DELETED)
+        return (oldest or 0) > max(self.upto + 1, _NEVER_DELETED)
 
     def skip(self) -> None:
         """Go on behind what is there."""

@@ -19,6 +19,7 @@ from curio_persistence.replication.changing import Changing
 from curio_persistence.replication.deleting import Deleting
 from curio_persistence.replication.feeds import Feed
 from curio_persistence.replication.following import Following
+from curio_persistence.replication.refusing import refuse_another
 from curio_persistence.replication.report import ReplicationReport
 from curio_persistence.replication.rows import FED
 from curio_persistence.store.base import Store
@@ -79,6 +80,7 @@ class Replicator:
         self._sink = sink
         self._lease = lease
         self._feeds = {table.name: Feed(store, sink, table) for table in FED}
+        refuse_another(store, sink, self._feeds)
         changing = Changing(store, sink, self.report.changed)
         self._following = Following(store, sink, self._feeds, changing)
         self._deleting = Deleting(store, sink, self._feeds, changing)

@@ -21,10 +21,12 @@ from curio_persistence import (
 )
 from curio_persistence.backends.clickhouse.client import ClickHouseClient, open_client
 from curio_persistence.backends.clickhouse.registry import Lease
+from curio_persistence.interop.otel.receiving import Receiver
 from curio_persistence.tables import EVENTS, USAGE
 from tests.conformance.conftest import Open
 from tests.support.hands import Hands
 from tests.support.one_of_each import insert_one_of_each
+from tests.support.otlp_corpus import spans
 from tests.support.replicas import assert_same, shared_replica_url
 
 pytestmark = [pytest.mark.slow, pytest.mark.sources]
@@ -148,6 +150,19 @@ def test_costs_that_are_computed_anew_are_sent(
     persistence.prices.reprice()
     persistence.replicate(url, source=source)
     assert_same(store, url, source)
+
+
+@pytest.mark.thorough
+def test_what_moves_with_received_spans_is_sent_again(
+    persistence: Persistence, url: str, source: str
+) -> None:
+    """The first spans of a trace arrive last, and move calls and tools to other runs."""
+    receiver = Receiver(persistence)
+    arriving = spans("two-process-late-parent")
+    for at in range(0, len(arriving), 3):
+        receiver.spans(arriving[at : at + 3])
+        persistence.replicate(url, source=source)
+        assert_same(persistence._store, url, source)
 
 
 @pytest.mark.thorough

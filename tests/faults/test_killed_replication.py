@@ -85,7 +85,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, schema_name: str) -> str
     return f"{request.getfixturevalue(request.param)}&schema={schema_name}"
 
 
-@pytest.mark.timeout(120 * soak.FACTOR)
+@pytest.mark.timeout(300 * soak.FACTOR)
 def test_a_killed_replicator_neither_loses_nor_repeats_a_row(url: str, tmp_path: Path) -> None:
     replica = f"chdb://{tmp_path / 'replica'}"
     with ExitStack() as stack:

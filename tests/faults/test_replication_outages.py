@@ -13,9 +13,11 @@ from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
     BusyError,
+    ConflictError,
     Persistence,
     SQLitePersistence,
     UnavailableError,
+    restore_backup,
 )
 from tests.support.children import Child
 from tests.support.clickhouse_bridge import Bridge, clickhouse_bridge
@@ -93,3 +95,24 @@ def test_of_two_replicators_one_is_refused_until_the_other_has_ended(
             persistence.replicate(url, source="here")
     persistence.replicate(url, source="here")  # It was killed, and its process is gone.
     assert_same(persistence._store, url, "here")
+
+
+@pytest.mark.parametrize("more", [0, 4], ids=["with fewer rows", "with more rows"])
+def test_an_older_state_of_the_source_is_refused(
+    persistence: Persistence, tmp_path: Path, bridge: Bridge, more: int
+) -> None:
+    url = bridge.url(f"older_{more}")
+    record(persistence, "first")
+    backup = persistence.backup(tmp_path / "backup.db").path
+    for number in range(3):
+        record(persistence, f"lost {number}")
+    persistence.delete_agent_run("first")
+    persistence.replicate(url)
+    restored = tmp_path / "restored.db"
+    restore_backup(backup, f"sqlite:///{restored}")
+    with SQLitePersistence(restored) as older:
+        for number in range(more):
+            record(older, f"new {number}")
+            older.delete_agent_run(f"new {number - 1}")
+        with pytest.raises(ConflictError, match="restored from a backup"):
+            older.replicate(url)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from curio_persistence.backends.clickhouse import ddl
 from curio_persistence.backends.clickhouse.client import ClickHouseClient
-from curio_persistence.backends.clickhouse.registry import sources
+from curio_persistence.backends.clickhouse.registry import silence, sources
 from curio_persistence.store.base import HealthCheck
 
 _PARTS = 300
@@ -45,9 +46,18 @@ def _sources(client: ClickHouseClient) -> HealthCheck:
     found = sources(client)
     if not found:
         return HealthCheck("sources", "warning", "none is replicated yet", "Run `replicate`.")
-    return HealthCheck(
-        "sources", "ok", "; ".join(f"{each.name}: {each.location}" for each in found)
+    silent = silence(client)
+    told = (
+        f"{each.name}: {each.location}, last replicated {_ago(silent.get(each.name))}"
+        for each in found
     )
+    return HealthCheck("sources", "ok", "; ".join(told))
+
+
+def _ago(seconds: int | None) -> str:
+    if seconds is None:
+        return "never"
+    return f"{timedelta(seconds=max(seconds, 0))} ago"
 
 
 def _parts(client: ClickHouseClient) -> Iterator[HealthCheck]:

@@ -40,6 +40,16 @@ def sources(client: ClickHouseClient) -> list[Source]:
     return [Source(*row) for row in found]
 
 
+def silence(client: ClickHouseClient) -> dict[str, int]:
+    """Return for how many seconds no replicator has written anything of each source."""
+    return dict(
+        client.rows(
+            "SELECT source_name, toInt64(toUnixTimestamp(now()) - intDiv(max(n), 1000000)) "
+            "FROM replica_sync GROUP BY source_name"
+        )
+    )
+
+
 def source_named(client: ClickHouseClient, name: str) -> Source | None:
     """Return a source by its name."""
     return next((each for each in sources(client) if each.name == name), None)
