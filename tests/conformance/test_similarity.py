@@ -23,10 +23,10 @@ from curio_persistence import (
     UnsupportedError,
     copy_records,
 )
-from curio_persistence.capabilities.similarity import finding, indexing
+from curio_persistence.capabilities.similarity import finding, indexing, matrix
 from curio_persistence.tables import CHANGES, EMBEDDINGS, EVENTS
 from tests.support.hands import Hands
-from tests.support.meanings import Meanings
+from tests.support.meanings import WORDS, Meanings
 
 Open = Callable[..., Persistence]
 
@@ -231,6 +231,49 @@ def test_filters_choose_among_all_records_or_among_the_most_similar(
 def test_an_unknown_filter_is_refused(persistence: Persistence) -> None:
     with pytest.raises(TypeError, match="level"):
         persistence.similar("poem", level="error")  # type: ignore[call-arg]
+
+
+# --- many texts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"_ROWS": 7},
+        {"_ROWS": 7, "_LARGEST": 20},
+        {"_ROWS": 7, "_FULL_PRECISION": 300},
+        {"_ROWS": 7, "_FULL_PRECISION": 300, "_MOST": 700},
+        {"_MOST": 0},
+    ],
+    ids=str,
+)
+def test_of_many_texts_some_are_kept_with_less_precision_or_not_at_all(
+    persistence: Persistence, limits: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, limit in limits.items():
+        monkeypatch.setattr(matrix, name, limit)
+    for number in range(60):
+        words = " ".join(WORDS[number % 5 : number % 7 + 1]) or "poem"
+        persistence.append_event(f"r{number % 9}", "agent", "log", message=words)
+        if number % 20 == 10:  # Blocks of different sizes are merged.
+            persistence.similar("poem")
+    question = "rate limit timeout"
+    asked = Meanings()
+    vectors = {e.id: asked.vector(e.message or "") for e in persistence.iter_agent_run_events()}
+    wanted = np.array(asked.vector(question))
+    expected = sorted(
+        (wanted @ v / np.linalg.norm(wanted) / np.linalg.norm(v) for v in vectors.values()),
+        reverse=True,
+    )
+    for _ in range(2):
+        hits = persistence.similar(question, top=60)
+        assert [hit.score for hit in hits] == pytest.approx(expected, abs=0.002)
+        for hit in hits:
+            v = np.array(vectors[hit.record.id])
+            cosine = wanted @ v / np.linalg.norm(wanted) / np.linalg.norm(v)
+            assert hit.score == pytest.approx(cosine, abs=0.002)
+    persistence.delete_agent_run("r8")
+    assert len(persistence.similar(question, top=60)) == 54
 
 
 # --- embedding ------------------------------------------------------------------------------------

@@ -19,11 +19,15 @@ _EXTENSION = (
     "JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
 )
 _AVAILABLE = "SELECT 1 FROM pg_catalog.pg_available_extensions WHERE name = 'vector'"
-_VALID = (
-    "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid "
+_HOME = (
+    "SELECT h.nspname FROM pg_catalog.pg_class c "
+    "JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid AND i.indisvalid "
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-    "WHERE n.nspname = %s AND c.relname = %s AND i.indisvalid"
+    "JOIN pg_catalog.pg_extension e ON e.extname = 'vector' "
+    "JOIN pg_catalog.pg_namespace h ON h.oid = e.extnamespace "
+    "WHERE n.nspname = %s AND c.relname = %s"
 )
+"""The schema of pgvector, if there is an index of that name."""
 _OLDEST = (0, 8)
 """The first version that goes on searching until enough rows have passed a filter."""
 _MOST_NUMBERS = 4_000
@@ -83,10 +87,8 @@ class PostgresVectors(PostgresDDL):
         return f"{self._qualified('curio_reals')}(vector)::{home}.halfvec({dim:d})"
 
     def vector_index(self, model: str) -> Nearest | None:
-        if not self._read(_VALID, (self._schema_name, _name(model))):
-            return None
-        [(home, _)] = self._read(_EXTENSION, ())
-        return partial(self._nearest, model, _quoted(home))
+        found = self._read(_HOME, (self._schema_name, _name(model)))
+        return partial(self._nearest, model, _quoted(found[0][0])) if found else None
 
     def _nearest(
         self, model: str, home: str, vector: Sequence[float], kind: str | None, limit: int

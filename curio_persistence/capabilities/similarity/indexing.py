@@ -19,7 +19,7 @@ from curio_persistence.capabilities.similarity.texts import PARTS, Text, texts_o
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.progress import Progress
 from curio_persistence.store.base import Store
-from curio_persistence.store.change_feed import START, Changes, watermark_now
+from curio_persistence.store.change_feed import START, Changes, Watermark, watermark_now
 from curio_persistence.store.filters import Filter, Measure, Where
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import CHANGES, CONSUMERS, EMBEDDINGS, EVENTS, RUNS, USAGE
@@ -59,6 +59,18 @@ class Indexing:
             where = (*where, Filter("table_name", "=", RUNS.name))
         return self._store.count(table, where)
 
+    def _is_complete(self) -> bool:
+        """Return whether nothing waits; as most questions ask this, it takes few queries."""
+        where = CONSUMERS.where(name=_consumer(self._model.name))
+        stored = self._store.select_columns(CONSUMERS, ("table_name", "watermark"), where)
+        marks = {table: Watermark.parse(text) for table, text in stored}
+        for each in (*self._feeds, CHANGES):
+            [(newest,)] = self._store.aggregate(each, (Measure("max", "id"),))
+            mark = marks.get(each.name, START)
+            if mark.gaps or (newest or 0) > mark.upto:
+                return False
+        return True
+
     def index_pending(
         self, *, limit: int | None, until: float | None, progress: Progress | None
     ) -> tuple[int, bool]:
@@ -66,6 +78,8 @@ class Indexing:
 
         Return how many, and whether these were all. Return at once while another process does it.
         """
+        if self._is_complete():
+            return 0, True
         if self._store.read_only:
             return 0, False
         budget = Budget(limit, until)
