@@ -591,6 +591,26 @@ def test_compacting_deletes_the_vectors_of_what_other_programs_deleted(
     assert vectors(persistence) == 1
 
 
+def test_what_was_deleted_does_not_stay_in_memory(
+    persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matrix, "_ROWS", 4)
+    for number in range(10):
+        words = "a poem" if number % 2 else f"a poem {number}"
+        persistence.append_event(f"r{number}", "agent", "log", message=words)
+    expected = [hit.run_id for hit in persistence.similar("verse")]
+    kept = persistence.similarity._matrix
+    for gone in ("r0", "r4", "r5"):
+        persistence.delete_agent_run(gone)
+        expected.remove(gone)
+    assert [hit.run_id for hit in persistence.similar("verse")] == expected
+    assert sum(len(block.ids) for block in kept._blocks) == 10
+    monkeypatch.setattr(matrix, "_LOOK_EVERY", 0)
+    assert [hit.run_id for hit in persistence.similar("verse")] == expected
+    assert sum(len(block.ids) for block in kept._blocks) == 7
+    assert sum(len(block.vectors) for block in kept._blocks) <= 6
+
+
 def test_vectors_are_not_copied(persistence: Persistence) -> None:
     a_whole_run(persistence, "r1")
     persistence.similarity.index_pending()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from threading import Lock
+from time import monotonic
 from typing import Any, NamedTuple
 
 from curio_persistence.capabilities.similarity.models import numpy
@@ -24,6 +25,8 @@ _FULL_PRECISION = 256 << 20
 _MOST = 1 << 30
 """Bytes of vectors that are kept with 32 bits a number, and all that are kept. Those behind are
 read for each question."""
+_LOOK_EVERY = 60.0
+"""Seconds between two looks for vectors that were deleted meanwhile."""
 _PART = EMBEDDINGS.part("id", "table_name", "kind", "text_hash", "vector")
 _BY_ID = (Order("id"),)
 
@@ -66,6 +69,7 @@ class Matrix(forking.Forkable):
         self._store = store
         self._model = Filter("model", "=", model)
         self._blocks: tuple[Block, ...] = ()
+        self._looked = monotonic()
         self._lock = Lock()
         forking.follow(self)
 
@@ -93,6 +97,9 @@ class Matrix(forking.Forkable):
         """Return the blocks with what is new, and a reader of what there is no room for."""
         if blocks and not self._is_stored(blocks[-1]):
             blocks = ()  # The newest row was deleted, and its id may be that of another one.
+        elif blocks and monotonic() >= self._looked + _LOOK_EVERY:
+            blocks = self._without_deleted(blocks)
+            self._looked = monotonic()
         kept = list(blocks)
         new = self._read(int(kept[-1].ids[-1]) if kept else 0)
         for block in new:
@@ -106,6 +113,17 @@ class Matrix(forking.Forkable):
         last = (self._model, Filter("id", "=", int(block.ids[-1])))
         stored = self._store.select_columns(EMBEDDINGS, ("text_hash",), last)
         return stored == [(int(block.hashes[-1]),)]
+
+    def _without_deleted(self, blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+        """Return the blocks without the vectors of texts that were deleted."""
+        upto = Filter("id", "<", int(blocks[-1].ids[-1]) + 1)
+        if self._store.count(EMBEDDINGS, (self._model, upto)) == sum(len(b.ids) for b in blocks):
+            return blocks
+        np = numpy()
+        rows = self._store.select_columns(EMBEDDINGS, ("id",), (self._model, upto))
+        stored = np.fromiter((ident for (ident,) in rows), np.int64, len(rows))
+        left = (_chosen(block, np.isin(block.ids, stored)) for block in blocks)
+        return tuple(block for block in left if len(block.ids))
 
     def _read(self, after: int) -> Iterator[Block]:
         """Yield the vectors behind an id."""
@@ -141,6 +159,16 @@ def _distinct(hashes: Any) -> Any:
     np = numpy()
     _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
     return first, which.astype(np.int32)
+
+
+def _chosen(block: Block, wanted: Any) -> Block:
+    """Return the wanted ones of a block's texts, with their vectors only."""
+    np = numpy()
+    if wanted.all():
+        return block
+    vectors, which = np.unique(block.which[wanted], return_inverse=True)
+    ids, labels, hashes = (each[wanted] for each in block[:3])
+    return Block(ids, labels, hashes, which.astype(np.int32), block.vectors[vectors])
 
 
 def _compressed(block: Block, kept: Sequence[Block]) -> Block:
