@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from curio_persistence import InvalidValueError, Persistence, import_sessions
+from curio_persistence.interop.otel.agent_events import agent_event
+from curio_persistence.interop.otel.agent_turns import store_events
+from curio_persistence.interop.otel.spans import OtelLog
 from tests.conformance.conftest import Open
 from tests.support.session_samples import EXPECTED, FOLDER, copied, leave_still, reading
 
@@ -319,6 +322,26 @@ def test_without_zstandard_compressed_files_are_told_and_the_rest_is_there(
     assert "install zstandard (pip install 'curio-persistence[sessions]')" in packed.what
     assert report.runs == 7
     assert import_sessions(path, persistence).runs == 1, "it comes when zstandard is there"
+
+
+def test_calls_that_telemetry_has_told_are_not_counted_again(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    call = {"id": "toolu_1", "type": "tool_use", "name": "Read", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "ok"}
+    asked = entry("assistant", "a1", [call], "u1", requestId="req_1")
+    write(tmp_path / "s1.jsonl", [PROMPT, asked, entry("user", "u2", [result], "a1")])
+    logs = (
+        {"event.name": "claude_code.api_request", "request_id": "req_1", "input_tokens": 10},
+        {"event.name": "claude_code.tool_result", "tool_use_id": "toolu_1", "tool_name": "Read"},
+    )
+    turn = {"session.id": "s1", "prompt.id": "p1"}
+    told = [agent_event(OtelLog(10**18, attributes=log | turn)) for log in logs]
+    store_events(persistence, [event for event in told if event is not None])
+    assert import_sessions(tmp_path, persistence).usage == 0
+    assert len(persistence.get_llm_usage()) == 1
+    types = [event.event_type for event in persistence.iter_agent_run_events()]
+    assert types.count("tool_call") == 1
 
 
 def test_what_came_has_a_line_in_the_audit_log(persistence: Persistence, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SOURCE_NAME = "claude-code"
 _SYNTHETIC = "<synthetic>"
+_LONGEST_ID = 255
 _MOST_OPEN = 32
 """Answers of a chain that may still get lines; an older one is complete."""
 
@@ -276,7 +277,7 @@ class Chain:
             yield from self._called(call, call.call_id)
 
     def _called(self, call: ToolCall, key: str) -> Iterator[ImportedRecord]:
-        event_id = stable_id(SOURCE_NAME, key)
+        event_id = _own_id(key)
         if self.wanted and self._context.is_new(event_id):
             yield call.to_event(self.turn, event_id), call.location
 
@@ -300,11 +301,17 @@ UNFINISHED = "The session ends within this turn: it crashed, or was still going 
 """The message of a run of which it is only supposed that it failed."""
 
 
-def _usage_id(answer: Answer, session_id: str | None) -> str:
-    """Return the id of a call: that of a message with a request is unique everywhere."""
+def _usage_id(answer: Answer, session_id: str) -> str:
+    """Return the id of a call: that of its request, under which telemetry tells it as well."""
     if answer.request_id is not None:
-        return stable_id(SOURCE_NAME, answer.message_id, answer.request_id)
+        return _own_id(answer.request_id)
     return stable_id(SOURCE_NAME, session_id, answer.message_id)
+
+
+def _own_id(ident: str) -> str:
+    """Return an id as the receiver of OTLP makes it of the same call."""
+    name = f"{SOURCE_NAME}:{ident}"
+    return name if len(name) <= _LONGEST_ID else stable_id(SOURCE_NAME, ident)
 
 
 def _written(usage: Entry) -> Any:
