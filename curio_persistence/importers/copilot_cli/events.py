@@ -41,7 +41,7 @@ class Event:
         agent = line.get("agentId") or data.get("parentToolCallId")
         key = str(line.get("id") or f"line-{place.line}")
         at = place.time(line.get("timestamp"))
-        return cls(str(line.get("type")), key, at, data, agent and str(agent), place)
+        return cls(str(line.get("type")), key, at, data, str(agent) if agent else None, place)
 
 
 class SessionReader:

@@ -60,7 +60,8 @@ class SpanReader:
     def _learn(self, span: Span) -> None:
         trace, conversation = str(span.get("traceId")), member(span, "attributes", _CONVERSATION)
         conversation = conversation if isinstance(conversation, str) else None
-        known = _Known(trace, span.get("parentSpanId"), conversation)
+        parent = span.get("parentSpanId")
+        known = _Known(trace, parent if isinstance(parent, str) else None, conversation)
         self._known[str(span.get("spanId"))] = known
         found = self._of_trace.setdefault(trace, [])
         if conversation is not None and conversation not in found:

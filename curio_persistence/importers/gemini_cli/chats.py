@@ -147,7 +147,7 @@ class History:
 
     def _rewind(self, target: Any) -> None:
         """Note that a message and all after it are taken back; all, if there is none like it."""
-        keys = list(self._seen)
+        keys, target = list(self._seen), str(target)
         self.rewound.update(keys[keys.index(target) if target in self._seen else 0 :])
 
 

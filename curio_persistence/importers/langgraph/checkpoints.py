@@ -87,10 +87,10 @@ def graphs_of(database: Database, thread: str) -> Iterator[Graph]:
         yield Graph(database, thread, namespace, newest)
 
 
-def time_of(checkpoint: str) -> datetime | None:
+def time_of(checkpoint: Any) -> datetime | None:
     """Return the time in a checkpoint's id, a UUID of version 6: ids are in the order of time."""
     try:
-        ident = UUID(checkpoint)
+        ident = UUID(str(checkpoint))
     except ValueError:
         return None
     if ident.version != 6:

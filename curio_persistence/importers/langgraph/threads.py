@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from curio_persistence.importers.common.sqlite_tables import Database
 from curio_persistence.importers.common.writer import ImportedRecord
@@ -47,7 +48,7 @@ class ThreadReader:
         """Yield the messages of each turn, from a prompt to the next."""
         starts = [n for n, message in enumerate(messages) if message.kind == _HUMAN]
         self._context.skip("before the first prompt", min(starts, default=len(messages)))
-        for start, end in zip(starts, [*starts[1:], len(messages)], strict=True):
+        for start, end in pairwise([*starts, len(messages)]):
             yield messages[start:end]
 
     def _run(
@@ -72,7 +73,7 @@ class ThreadReader:
                 self._conversation,
                 f"agent-{graph.namespace}",
                 first.at,
-                agent=graph.namespace.rpartition("|")[2].partition(":")[0],
+                agent=str(graph.namespace).rpartition("|")[2].partition(":")[0],
                 parent=self._parent(first),
             )
         turn = OpenTurn(self._conversation, first.key, first.at)

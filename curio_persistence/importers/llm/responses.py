@@ -10,7 +10,7 @@ from curio_persistence.importers.llm.answers import Answer, AskedTool, ToolResul
 from curio_persistence.importers.llm.tokens import tokens_of
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
-from curio_persistence.importers.sessions.places import Place
+from curio_persistence.importers.sessions.places import Place, text_of
 from curio_persistence.importers.sessions.turns import Conversation
 
 _ORDER = "SELECT id FROM responses ORDER BY coalesce(conversation_id, id), datetime_utc, id"
@@ -44,16 +44,16 @@ class _Responses:
 
     def answer(self, row: Mapping[str, Any], place: Place) -> Answer:
         key = str(row["id"])
-        prompt = row.get("prompt") or ""
+        prompt = text_of(row.get("prompt"))
         return Answer(
             place,
             self._conversation(row, place.context),
             key,
             place.utc(row["datetime_utc"]),
-            row.get("resolved_model") or row["model"] or "",
+            text_of(row.get("resolved_model")) or text_of(row["model"]),
             tokens_of(place, row),
-            row.get("response") or "",
-            row.get("reasoning") or "",
+            text_of(row.get("response")),
+            text_of(row.get("reasoning")),
             prompt,
             {
                 "latency_ms": place.count(row, "duration_ms"),
@@ -76,12 +76,12 @@ class _Responses:
         for key in self._called.get(response, ()):
             row = self._database.row("tool_calls", "id", key)
             if row is not None:
-                name, args = row["name"] or "", place.json(row["arguments"])
-                yield AskedTool(row["tool_call_id"] or f"call-{key}", name, args)
+                name, args = text_of(row["name"]), place.json(row["arguments"])
+                yield AskedTool(text_of(row["tool_call_id"]) or f"call-{key}", name, args)
 
     def _results(self, response: str) -> Iterator[ToolResult]:
         for key in self._returned.get(response, ()):
             row = self._database.row("tool_results", "id", key)
             if row is not None:
-                call = row["tool_call_id"] or f"call-{key}"
+                call = text_of(row["tool_call_id"]) or f"call-{key}"
                 yield ToolResult(call, row["output"], row.get("exception"))

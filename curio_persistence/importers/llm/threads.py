@@ -13,7 +13,7 @@ from curio_persistence.importers.llm.answers import Answer, AskedTool, ToolResul
 from curio_persistence.importers.llm.tokens import tokens_of
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
-from curio_persistence.importers.sessions.places import Place
+from curio_persistence.importers.sessions.places import Place, text_of
 from curio_persistence.importers.sessions.turns import Conversation
 
 _TABLES = {"threads", "turns", "messages", "parts"}
@@ -57,7 +57,7 @@ class _Threads:
             self._conversation(row, place.context),
             str(row["id"]),
             place.utc(row["datetime_utc"]),
-            row.get("resolved_model") or row["model"] or "",
+            text_of(row.get("resolved_model")) or text_of(row["model"]),
             tokens_of(place, row),
             _text(said),
             _text(said, "reasoning"),
@@ -96,7 +96,7 @@ class _Threads:
         keys = (key for message in messages for (key,) in self._database.rows(_PARTS, message))
         rows = (self._database.row("parts", "id", key) for key in keys)
         return [
-            _Part(row["type"] or "", row["text"] or "", _object(place.json(row["payload"])))
+            _Part(text_of(row["type"]), text_of(row["text"]), _object(place.json(row["payload"])))
             for row in rows
             if row is not None
         ]

@@ -14,7 +14,7 @@ from curio_persistence.importers.sessions.places import Place, text_of
 from curio_persistence.importers.sessions.turns import Conversation, OpenTurn
 
 _RETURNS = {"function_call_output", "computer_call_output", "local_shell_call_output"}
-_NOT_DONE = {"failed", "incomplete"}
+_NOT_DONE = ("failed", "incomplete")
 _NO_ARGUMENTS = {"id", "type", "status", "call_id", "name", "output", "error", "results"}
 
 Item = Mapping[str, Any]

@@ -89,7 +89,9 @@ class Library:
     def families(self) -> Iterable[Family]:
         """Return the sessions that no other began, each with all that began below it."""
         families: dict[str, Family] = {}
-        for session in sorted(self._sessions.values(), key=lambda each: (each.created, each.id)):
+        for session in sorted(
+            self._sessions.values(), key=lambda each: (each.created, str(each.id))
+        ):
             root = self._root(session)
             family = families.setdefault(root.id, Family(root))
             if root is not session:
@@ -113,7 +115,7 @@ class Library:
                 shelves.setdefault(ident, []).append(shelf)
         self._context.skip("message in both", sum(len(each) > 1 for each in shelves.values()))
         originals = self._originals(session, min(times.values(), default=0))
-        for ident in sorted(times, key=lambda each: (times[each], each)):
+        for ident in sorted(times, key=lambda each: (times[each], str(each))):
             message = shelves[ident][0].message(session.id, ident)
             if message is not None and _signature(message.value) in originals:
                 self._context.skip("copied message")

@@ -18,11 +18,13 @@ from curio_persistence.importers.sessions.places import Place, member, text_of
 _TABLE = "session_message"
 _READ = "type IN ('user', 'synthetic', 'assistant', 'compaction')"
 _SESSIONS = f"""
-SELECT session_id, count(*), max(time_updated) FROM {_TABLE}
+SELECT session_id, count(*), max(CAST(time_updated AS INTEGER)) FROM {_TABLE}
 WHERE session_id IN (SELECT session_id FROM {_TABLE} WHERE type IN ('user', 'assistant'))
 GROUP BY session_id
 """
-_MESSAGES = f"SELECT time_created, id FROM {_TABLE} WHERE session_id = ? AND {_READ}"
+_MESSAGES = (
+    f"SELECT CAST(time_created AS INTEGER), id FROM {_TABLE} WHERE session_id = ? AND {_READ}"
+)
 _ABORTED = ("abort", "interrupt", "cancel")
 
 

@@ -12,24 +12,36 @@ from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
 from curio_persistence.importers.sessions.places import Place
 
-_MESSAGES = "SELECT time_created, id FROM message WHERE session_id = ?"
+_MESSAGES = "SELECT CAST(time_created AS INTEGER), id FROM message WHERE session_id = ?"
 _PARTS = "SELECT id FROM part WHERE message_id = ? ORDER BY id"
-_STATES = "SELECT session_id, count(*), max(time_updated) FROM {} GROUP BY session_id"
+_STATES = """
+SELECT session_id, count(*), max(CAST(time_updated AS INTEGER)) FROM {} GROUP BY session_id
+"""
 
 
 def session_in(row: Mapping[str, Any], file: SessionFile, count: int, updated: int) -> Session:
     """Return the session of a row, with so many messages and parts."""
-    changed = max(updated, row.get("time_updated") or 0) / 1000
+    changed = max(updated, _milliseconds(row, "time_updated")) / 1000
     name = f"{file.name} session {row['id']}"
     return Session(
         row["id"],
-        row.get("parent_id"),
-        row.get("time_created") or 0,
-        row.get("title"),
-        row.get("directory"),
-        row.get("version"),
+        _text(row, "parent_id"),
+        _milliseconds(row, "time_created"),
+        _text(row, "title"),
+        _text(row, "directory"),
+        _text(row, "version"),
         SessionFile(Path(f"{file.path}/{row['id']}"), name, count, changed),
     )
+
+
+def _milliseconds(row: Mapping[str, Any], name: str) -> int:
+    found = row.get(name)
+    return found if isinstance(found, int) else 0
+
+
+def _text(row: Mapping[str, Any], name: str) -> str | None:
+    found = row.get(name)
+    return found if isinstance(found, str) else None
 
 
 class Rows(Shelf):
