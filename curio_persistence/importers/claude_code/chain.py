@@ -181,7 +181,7 @@ class Chain:
         text = "\n".join(answer.texts)
         if text:
             self.turn.final = text
-        event_id = _usage_id(answer, self.turn.session_id)
+        event_id = _usage_id(answer, self.turn.session_id or "")
         if not self.wanted or not self._context.is_new(event_id):
             return
         yield self._usage(answer, event_id, text), answer.location
