@@ -301,7 +301,7 @@ UNFINISHED = "The session ends within this turn: it crashed, or was still going 
 """The message of a run of which it is only supposed that it failed."""
 
 
-def _usage_id(answer: Answer, session_id: str | None) -> str:
+def _usage_id(answer: Answer, session_id: str) -> str:
     """Return the id of a call: that of its request, under which telemetry tells it as well."""
     if answer.request_id is not None:
         return _own_id(answer.request_id)
