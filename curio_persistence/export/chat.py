@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from curio_persistence.export.atif import tool_definitions
@@ -179,11 +180,13 @@ def _messages(said: Utterance) -> Iterator[Object]:
 # --- ShareGPT -------------------------------------------------------------------------------------
 
 
-def sharegpt_of(example: Example) -> Object:
-    """Return an example as a conversation of ShareGPT, in which both sides take turns.
+def sharegpt_of(example: Example) -> Object | Gap:
+    """Return an example as a conversation of ShareGPT, or why it is none: both sides take turns.
 
     What an agent says beside a call of a tool has no place in it.
     """
+    if any(one.actions and other.speaker == "user" for one, other in pairwise(example.said)):
+        return Gap("a user spoke before the agent had answered")
     conversations: list[Object] = []
     for each in example.said:
         conversations += _turns(each)
@@ -216,4 +219,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-FORMATS: Mapping[str, Callable[[Example], Object]] = {"openai": openai_of, "sharegpt": sharegpt_of}
+FORMATS: Mapping[str, Callable[[Example], Object | Gap]] = {
+    "openai": openai_of,
+    "sharegpt": sharegpt_of,
+}

@@ -117,11 +117,13 @@ def export_chat(
     export.tell(target, format, filters)
     with _lines(target, overwrite) as put:
         for history in export.histories(filters, roots=False):
-            example = chat.example_of(history, export.redacted)
-            if isinstance(example, chat.Gap):
-                export.leave_out(example.why)
+            found: Any = chat.example_of(history, export.redacted)
+            if isinstance(found, chat.Example):
+                found = chat.FORMATS[format](found)
+            if isinstance(found, chat.Gap):
+                export.leave_out(found.why)
             else:
-                put(history.run.run_id, chat.FORMATS[format](example))
+                put(history.run.run_id, found)
                 export.count()
     return export.report(target, format)
 
