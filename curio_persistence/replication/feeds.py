@@ -95,7 +95,7 @@ class Feed:
         self._mark = START
 
     def _note(self, mark: str, ids: Collection[int]) -> str:
-        token = f"{self._sink.source} {self.table.name} {self._sink.next_version()}"
+        token = self._sink.token(self.table)
         intent = Intent(token, mark, ranges_of(ids))
         self._sink.note({self.table.name: Noted(self._mark, intent.text())})
         self._written = ""

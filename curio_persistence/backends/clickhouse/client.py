@@ -147,8 +147,11 @@ class ClickHouseClient(forking.Forkable):
                 self.command(statement.replace("%", "%%"))
 
     def insert(self, table: str, rows: Any, *, token: str | None = None) -> None:
-        """Insert a table of Arrow; one that was inserted with the same token is left out."""
-        settings = {"insert_deduplication_token": token} if token else {}
+        """Insert a table of Arrow; one that was inserted with the same token is left out.
+
+        The token is the id of the query as well, by which it is found while it runs.
+        """
+        settings = {"insert_deduplication_token": token, "query_id": token} if token else {}
         with self._connection() as connection:
             connection.insert_arrow(table, rows, settings=settings)
 

@@ -23,8 +23,8 @@ _DENIED = (192, 193, 194, 497, 516)
 _TOO_LONG = (159, 160)
 _FULL = (241, 243)
 """Memory or disk."""
-_AWAY = (209, 210, 242, 279, 999)
-"""Timeouts, network, read-only replicas, all connections tried, Keeper."""
+_AWAY = (209, 210, 216, 242, 279, 999)
+"""Timeouts, network, an insert that still runs, read-only replicas, all tried, Keeper."""
 _REASON = re.compile(r"\[Errno -?\d+\] [^\"')]+|timed out|[Cc]onnection aborted")
 """The part of a long message that tells why a server was not reached."""
 _ANOTHER_DIRECTORY = "already initialized with path"

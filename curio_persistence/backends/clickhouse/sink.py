@@ -45,6 +45,7 @@ class Sink:
     def __init__(self, client: ClickHouseClient, source: str, number: int) -> None:
         self._client = client
         self.source = source
+        self._number = number
         self._base = number << SHIFT
         rows = client.rows(
             "SELECT name, n, mark, intent FROM replica_sync FINAL WHERE source_name = %s", (source,)
@@ -83,12 +84,15 @@ class Sink:
         """
         if not columns[0]:
             return
-        version = self.next_version()
         internal: dict[str, Any] = {"source_name": self.source}
         if table.name not in APPENDED:
-            internal["version"] = version
+            internal["version"] = self.next_version()
         rows = arrow_table(table, columns, self._base, internal)
-        self._client.insert(table.name, rows, token=token or f"{self.source} {version}")
+        self._client.insert(table.name, rows, token=token or self.token(table))
+
+    def token(self, table: Table[Any]) -> str:
+        """Return a token for an insert."""
+        return f"curio-{self._number}-{table.name}-{self.next_version()}"
 
     def wait_for(self, token: str) -> None:
         """Wait until the insert with a token, which a killed process began, has ended."""
