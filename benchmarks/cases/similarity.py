@@ -1,14 +1,18 @@
 """Similarity: the texts nearest to a vector, beside bare numpy and bare pgvector.
 
-The vectors lie around some thousand points, as those of texts do. Each is that of an event.
+The vectors lie around some thousand points, as those of texts do. Each is that of an event. One
+processor multiplies: this process may have one only.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count, cycle
 from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import psycopg2

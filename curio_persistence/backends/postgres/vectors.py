@@ -35,8 +35,11 @@ _MEMORY = "256MB"
 """Building takes a multiple of the time if the graph does not fit into it; some 100,000 do."""
 _SEARCHING = "SET LOCAL hnsw.ef_search = {}; SET LOCAL hnsw.iterative_scan = strict_order; "
 """Holds for the one statement after it, or until the caller's transaction ends."""
-_LOOKED_AT = 1_000
-"""The most candidates that a search keeps at a time."""
+_CANDIDATES, _MOST_CANDIDATES = 200, 1_000
+"""The candidates that a search keeps at a time, so that it misses few of the nearest, and at most.
+
+Fewer rows are returned: for each the distance is computed once more, which takes 0.1 ms.
+"""
 
 
 class PostgresVectors(PostgresDDL):
@@ -96,7 +99,7 @@ class PostgresVectors(PostgresDDL):
         """Return the ids of the embeddings that the index finds nearest to a vector."""
         of_kind: tuple[Any, ...] = () if kind is None else (kind,)
         rows = self._read(
-            _SEARCHING.format(max(min(limit, _LOOKED_AT), 1))
+            _SEARCHING.format(min(max(limit, _CANDIDATES), _MOST_CANDIDATES))
             + f"SELECT id FROM {self._table(EMBEDDINGS)} "
             f"WHERE model = %s {'AND kind = %s' if of_kind else ''} "
             f"ORDER BY {self._halfvec(home, len(vector))} OPERATOR({home}.<=>) "

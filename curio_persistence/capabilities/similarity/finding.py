@@ -21,8 +21,6 @@ _FEW = 20_000
 """Records that pass filters of which all are compared; of more, the most similar are looked at
 until enough of them pass."""
 _AT_LEAST = 50
-_NEAR = 200
-"""The nearest that an index of vectors is asked for, so that it misses few of the best."""
 _AT_ONCE = 1_000
 _SHOWN = 160
 
@@ -94,7 +92,7 @@ class Finder:
         elif chosen is not None:
             scores = self._matrix.compare_some(vector, chosen)
         else:
-            near = nearest(vector, kind, max(size, _NEAR))
+            near = nearest(vector, kind, size)
             yield from self._in_order(self._matrix.compare_some(vector, near), near, size)
             # Few of the nearest pass the filters: all are compared.
             scores = self._matrix.compare(vector)
