@@ -123,16 +123,21 @@ class Following:
     def send(self) -> None:
         """Send the rows again that were updated."""
         if self._changes.are_lost():
-            self._changes.skip()
-            for table in _WITH_LINES:
-                self._feeds[table.name].start_again()
-        for lines in self._changes.read():
-            self._send_changed(lines)
+            self._send_all_again()
+        else:
+            for lines in self._changes.read():
+                self._send_changed(lines)
         before = dict(self._latest)
         for table in _WITHOUT_LINES:
             self._send_updated(table)
         if self._latest != before:
             self._sink.note({_UPDATES: Noted(json.dumps(self._latest))})
+
+    def _send_all_again(self) -> None:
+        """Let the feeds begin again; their marks are noted before that of the lost lines."""
+        self._changes.skip()
+        for table in _WITH_LINES:
+            self._feeds[table.name].start_again()
 
     def _send_changed(self, lines: list[dict[str, Any]]) -> None:
         ids = defaultdict[str, set[int]](set)

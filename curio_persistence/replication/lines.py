@@ -24,13 +24,13 @@ class Lines:
         self._sink = sink
         self._table = table
         self._name = f"lines {table.name}"
-        self._mark = sink.noted(self._name).mark
+        self._mark = self._written = sink.noted(self._name).mark
 
     def begin(self) -> dict[str, Noted]:
         """Return the position behind what is there, if this is the first replication."""
         if self._mark:
             return {}
-        self._mark = watermark_now(self._store, self._table).text()
+        self._mark = self._written = watermark_now(self._store, self._table).text()
         return {self._name: Noted(self._mark)}
 
     @property
@@ -48,9 +48,10 @@ class Lines:
                 yield [
                     dict(zip(names, row, strict=True)) for row in zip(*changes.columns, strict=True)
                 ]
-            if changes.watermark != since:
-                self._mark = changes.watermark.text()
+            self._mark = changes.watermark.text()
+            if self._mark != self._written:
                 self._sink.note({self._name: Noted(self._mark)})
+                self._written = self._mark
             if not changes.more:
                 return
 
@@ -60,5 +61,5 @@ class Lines:
         return (oldest or 0) > max(self.upto + 1, _NEVER_DELETED)
 
     def skip(self) -> None:
-        """Go on behind what is there."""
+        """Go on behind what is there, which is noted when lines are read the next time."""
         self._mark = watermark_now(self._store, self._table).text()

@@ -22,7 +22,7 @@ from curio_persistence import (
 from curio_persistence.backends.clickhouse.client import ClickHouseClient, open_client
 from curio_persistence.backends.clickhouse.registry import Lease
 from curio_persistence.interop.otel.receiving import Receiver
-from curio_persistence.tables import EVENTS, USAGE
+from curio_persistence.tables import CHANGES, EVENTS, USAGE
 from tests.conformance.conftest import Open
 from tests.support.hands import Hands
 from tests.support.one_of_each import insert_one_of_each
@@ -163,6 +163,34 @@ def test_what_moves_with_received_spans_is_sent_again(
         receiver.spans(arriving[at : at + 3])
         persistence.replicate(url, source=source)
         assert_same(persistence._store, url, source)
+
+
+@pytest.mark.thorough
+def test_when_changes_were_missed_all_is_sent_again(
+    persistence: Persistence, url: str, source: str
+) -> None:
+    store = persistence._store
+    record(persistence, "run")
+    persistence.replicate(url, source=source)
+    run = persistence.get_agent_run("run")
+    assert run is not None
+    run.status = "completed"
+    persistence.update_agent_run("run", run)
+    store.delete(CHANGES, ())
+    store.insert_many(CHANGES, [{"id": 5_000, "table_name": "agent_spans", "row_id": 1}])
+    persistence.replicate(url, source=source)
+    assert_same(store, url, source)
+    assert persistence.replicate(url, source=source).rows == 0
+
+
+@pytest.mark.thorough
+def test_long_texts_that_are_stored_once_are_whole(open_again: Open, url: str, source: str) -> None:
+    persistence = open_again(dedupe=True)
+    record(persistence, "run")
+    for _ in range(2):
+        persistence.append_event("run", "agent", "log", payload={"text": f"{WORDS} long " * 500})
+    persistence.replicate(url, source=source)
+    assert_same(persistence._store, url, source)
 
 
 @pytest.mark.thorough
