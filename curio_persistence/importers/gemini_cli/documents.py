@@ -45,7 +45,7 @@ class _Reader:
             self._read_on()
         self._at = found.end()
         header = self._text[: found.start()] + '"messages": null}'
-        return parse(header.encode("utf-8", "surrogateescape"))
+        return parse(header.encode("utf-8", "surrogatepass"))
 
     def messages(self) -> Iterator[Any]:
         decoder = json.JSONDecoder()
@@ -65,7 +65,7 @@ class _Reader:
 
     def rest(self) -> Any:
         rest = self._text[self._at + 1 :] + self._file.read(_CHUNK)
-        return {"$set": parse(('{"messages": null' + rest).encode("utf-8", "surrogateescape"))}
+        return {"$set": parse(('{"messages": null' + rest).encode("utf-8", "surrogatepass"))}
 
     def _skip(self) -> None:
         between = _BETWEEN.match(self._text, self._at)

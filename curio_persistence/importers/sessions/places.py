@@ -72,7 +72,7 @@ class Place:
         if not isinstance(text, str):
             return None
         try:
-            return parse(text.encode("utf-8", "surrogateescape"))
+            return parse(text.encode("utf-8", "surrogatepass"))
         except InvalidValueError as error:
             self.problem(error)
             return None
