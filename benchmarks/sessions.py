@@ -54,7 +54,8 @@ Written by `make bench-sessions`. {facts} · a load of {load:.1f} at the end.
 {size:,.0f} MB of transcripts of Claude Code, made by a generator of realistic shape: {files:,}
 files with those of agents, {lines:,} lines, {calls:,} calls of models. They are imported with
 all their content into a new SQLite file, and then once more. Medians of {repetitions}, each in a
-process of its own.
+process of its own. A load above the number of processors means that other programs
+used them too: then the processor time tells what an import takes, and the time how long it waited.
 
 |                                  | measured     | floor    |            |
 | -------------------------------- | ------------ | -------- | ---------- |
