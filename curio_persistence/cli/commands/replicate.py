@@ -40,7 +40,7 @@ _DIFFERENCES = (
 EXAMPLES = """\
   curio-persistence replicate --to chdb://$PWD/replica --once
   curio-persistence replicate --to chdb://$PWD/replica --once --source laptop
-  curio-persistence replicate --to chdb://$PWD/replica --once --db-path agent_sdk.db --json
+  curio-persistence replicate --to chdb://$PWD/replica --once --json
   curio-persistence replicate --to chdb://$PWD/replica --check --deep
 """
 
