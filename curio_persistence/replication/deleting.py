@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -30,6 +29,7 @@ from curio_persistence.tables import (
     TOMBSTONES,
     USAGE,
 )
+from curio_persistence.tables.columns import object_in
 
 _SINGLY = (
     SCORES,
@@ -67,29 +67,22 @@ class Deleting:
 
     def follow(self) -> None:
         """Delete what is gone."""
+        marks = {table.name: self._feeds[table.name].mark for table in (RUNS, *_SINGLY)}
         for stones in self._stones.read():
             self._bury({stone["run_id"] for stone in stones})
             self._feeds[EXPIRED_TOTALS.name].start_again()
         for deeds in self._deeds.read():
             self._follow_deeds(deeds)
-        marks = {table.name: self._passed(table.name) for table in (RUNS, *_SINGLY)}
         for name in self._changing.differs(marks):
-            if name == RUNS.name:
-                self._bury_unnamed()
-            else:
-                self._compare(name)
+            self._compare(name, marks[name])
 
-    def _bury_unnamed(self) -> None:
-        """Delete runs that went without a tombstone: another program deleted them."""
-        gone = self._changing.differing(BY_NAME[RUNS.name], self._passed(RUNS.name))
-        self._bury({run_id for (run_id,) in self._sink.rows_with(RUNS, ("run_id",), "id", gone)})
-
-    def _passed(self, name: str) -> Watermark:
-        return self._feeds[name].mark
-
-    def _compare(self, name: str, *columns: str) -> None:
+    def _compare(self, name: str, passed: Watermark, *columns: str) -> None:
+        """Make the rows of a table those that the source has."""
         table = BY_NAME[name]
-        differing = self._changing.differing(table, self._passed(name), *columns)
+        differing = self._changing.differing(table, passed, *columns)
+        if name == RUNS.name:  # Some went without a tombstone, and with what belonged to them.
+            found = self._sink.rows_with(table, ("run_id",), "id", differing)
+            self._bury({run_id for (run_id,) in found})
         self._changing.replace(table, differing)
 
     # --- runs ---------------------------------------------------------------------------------
@@ -119,6 +112,9 @@ class Deleting:
         here = self._sink.ids_with(table, "run_id", run_ids)
         self._changing.replace(table, here - ids_with(self._store, table, "run_id", run_ids))
 
+    def _passed(self, name: str) -> Watermark:
+        return self._feeds[name].mark
+
     # --- deeds --------------------------------------------------------------------------------
 
     def _follow_deeds(self, deeds: list[dict[str, Any]]) -> None:
@@ -127,13 +123,13 @@ class Deleting:
         actions = {deed["action"] for deed in deeds}
         for deed in deeds:
             if deed["action"] == "redact" and deed["run_id"] is not None:
-                name = json.loads(deed["metadata"] or "{}").get("table", RUNS.name)
-                stripped[name].add(deed["run_id"])
-        for name, run_ids in stripped.items():
+                stripped[str(object_in(deed["metadata"]).get("table"))].add(deed["run_id"])
+        for name in BY_NAME.keys() & stripped.keys():  # Programs may add lines of any kind.
+            run_ids = stripped[name]
             ids = ids_with(self._store, BY_NAME[name], "run_id", sorted(run_ids))
             self._changing.replace(BY_NAME[name], [*filter(self._passed(name).has_passed, ids)])
         if "reprice" in actions:
-            self._compare(USAGE.name, *_PRICE)
+            self._compare(USAGE.name, self._passed(USAGE.name), *_PRICE)
         if any("expir" in action for action in actions):
-            self._compare(USAGE.name)
+            self._compare(USAGE.name, self._passed(USAGE.name))
             self._feeds[EXPIRED_TOTALS.name].start_again()

@@ -132,6 +132,8 @@ def test_words_that_a_policy_removes_are_removed(
     record(persistence, "old", status="completed", finished_at=persistence.clock.now())
     persistence.replicate(url, source=source)
     clock.move(days=40)
+    of_others = {"action": "redact", "run_id": "old", "metadata": {"table": ["?"]}}
+    persistence.log_audit_event(of_others)
     policy = RetentionPolicy(keep_content="30d")
     persistence.lifecycle.expire(policies=[policy], pace=1)
     persistence.replicate(url, source=source)
