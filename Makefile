@@ -30,7 +30,7 @@ OTEL := .venv-otel
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-otel demo-console quick test test-all matrix faults soak check docs grafana lint bench bench-archive bench-console bench-peers bench-scale bench-sessions otlp-peers vendor pictures console-golden format clean
+.PHONY: help demo demo-otel demo-console demo-scale quick test test-all matrix faults soak check docs grafana lint bench bench-archive bench-replica bench-console bench-peers bench-scale bench-sessions otlp-peers vendor pictures console-golden format clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ demo-otel: $(OTEL)/.installed ## Watch agents of three frameworks being recorded
 
 demo-console: $(CONSOLE) ## Open the web console on a million events of made-up agents: 1.5 GB
 	@$(BIN)/curio-persistence console --demo 1000000 --db-path console-demo.db
+
+demo-scale: $(ALL) ## Ask ten million events in ClickHouse (EVENTS=100000 is smaller): 4 GB
+	@$(BIN)/python benchmarks/demo_scale.py --events $(or $(EVENTS),10000000)
 
 quick: BACKENDS := memory,sqlite
 quick: lint ## The inner loop, a minute: format, lint, and tests that need no server
@@ -87,6 +90,9 @@ bench: $(DEV) ## Measure against the bare drivers
 
 bench-archive: $(ALL) ## Measure questions to an archive of ten million events: a GB of disk
 	$(BIN)/python benchmarks/archive.py
+
+bench-replica: $(DEV) ## Measure questions to a replica of ten million events: four GB of disk
+	$(BIN)/python benchmarks/replica.py
 
 bench-console: $(CONSOLE) $(DEV) ## Measure the console on a million events: 1.5 GB of disk
 	$(BIN)/python benchmarks/console.py

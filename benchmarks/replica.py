@@ -7,6 +7,7 @@ writes REPLICA.md; others write only with `--output`.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import resource
 import sys
@@ -35,7 +36,9 @@ Written by `make bench-replica`. {facts}.
 {events:,} events of {days} days, {calls:,} model calls and {runs:,} runs, in chdb. A tenth of them
 was replicated from a SQLite file, and copied with other ids, each some seconds later. Every
 question is asked {queries} times through a persistence, with other values where it has some. *CPU*
-is the processor's time of all threads, which other programs on the machine hardly change.
+is the processor's time of all threads, which other programs on the machine hardly change. The load
+of the {processors} processors was {load:.0f}: above their number, the times are longer than they
+need be.
 
 {table}
 
@@ -89,6 +92,8 @@ def _measured(folder: Path, events: int, queries: int) -> str:
         runs=events // replicated.OF_A_RUN,
         days=replicated.DAYS,
         queries=queries,
+        load=os.getloadavg()[1],
+        processors=os.cpu_count(),
         table="\n".join(answers),
         rate=sent / seconds / 1000,
         size=before / small,

@@ -266,6 +266,10 @@ class DatabaseConfig:
                 ours = {name: getattr(self, name) for name in _VARIABLES.values()}
                 del ours["db_path"]
                 return {**ours, **said_in_url}
+            case "clickhouse":
+                from curio_persistence.backends.clickhouse.address import read_address
+
+                return {"db_type": "clickhouse", "replica": read_address(self.dsn or "").name}
         return {"db_type": self.db_type}
 
     def _parts_of_dsn(self) -> dict[str, str]:

@@ -282,7 +282,12 @@ def test_the_agent_records_the_tokens_and_the_price_of_its_texts(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "plots"),
-    [("analysis.ipynb", 6), ("who_spent_what.ipynb", 2), ("a_month_of_coding_agents.ipynb", 2)],
+    [
+        ("analysis.ipynb", 6),
+        ("who_spent_what.ipynb", 2),
+        ("a_month_of_coding_agents.ipynb", 2),
+        ("replica.ipynb", 1),
+    ],
 )
 def test_a_notebook_is_committed_with_its_outputs(folder: Folder, name: str, plots: int) -> None:
     kept = (EXAMPLES / name).read_text(encoding="utf-8")

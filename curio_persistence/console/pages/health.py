@@ -16,7 +16,7 @@ from curio_persistence.capabilities.lifecycle import RetentionPolicy
 from curio_persistence.config.lifecycle import LifecycleConfig
 from curio_persistence.console.belongings import SILENT
 from curio_persistence.console.site import Site
-from curio_persistence.errors import ConfigurationError
+from curio_persistence.errors import ConfigurationError, UnsupportedError
 from curio_persistence.persistence import Persistence
 from curio_persistence.store.base import HealthCheck
 from curio_persistence.views import wording
@@ -46,12 +46,23 @@ def _health(site: Site, request: Request) -> Response:
         pending=persistence.search.pending(),
         counts=_counts(persistence),
         space=next((check.message for check in checks if check.name == "space"), ""),
-        policies=[(policy.name, _in_words(policy)) for policy in persistence.lifecycle.policies()],
-        holds=persistence.lifecycle.holds(),
-        schedule=persistence.lifecycle.schedule(),
-        backup=next(iter(persistence.audit.query(action="backup", limit=1)), None),
+        **_care(persistence),
         archive=_archive_destination() is not None,
     )
+
+
+def _care(persistence: Persistence) -> Mapping[str, Any]:
+    """Return what deletes and keeps old runs; a replica does neither, and has no schedule."""
+    try:
+        policies = persistence.lifecycle.policies()
+        return {
+            "policies": [(policy.name, _in_words(policy)) for policy in policies],
+            "holds": persistence.lifecycle.holds(),
+            "schedule": persistence.lifecycle.schedule(),
+            "backup": next(iter(persistence.audit.query(action="backup", limit=1)), None),
+        }
+    except UnsupportedError:
+        return {"schedule": None}
 
 
 def _counts(persistence: Persistence) -> Mapping[str, int]:
