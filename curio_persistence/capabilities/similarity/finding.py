@@ -20,7 +20,9 @@ from curio_persistence.tables import EMBEDDINGS, EVENTS, RUNS, USAGE
 _FEW = 20_000
 """Records that pass filters of which all are compared; of more, the most similar are looked at
 until enough of them pass."""
-_AT_LEAST = 50
+_AT_LEAST = 20
+_FARTHER = 20
+"""An index of vectors is asked again for so many times as many, before all are compared."""
 _AT_ONCE = 1_000
 _SHOWN = 160
 
@@ -92,8 +94,10 @@ class Finder:
         elif chosen is not None:
             scores = self._matrix.compare_some(vector, chosen)
         else:
-            near = nearest(vector, kind, size)
-            yield from self._in_order(self._matrix.compare_some(vector, near), near, size)
+            for limit in (size, size * _FARTHER):
+                new = {*nearest(vector, kind, limit)}.difference(near)
+                near += new
+                yield from self._in_order(self._matrix.compare_some(vector, new), None, size)
             # Few of the nearest pass the filters: all are compared.
             scores = self._matrix.compare(vector)
         yield from self._in_order(scores, chosen, size, without=near)
