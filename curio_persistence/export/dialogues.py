@@ -286,7 +286,7 @@ class _Folder:
         self._folder = folder
 
     def __call__(self, run_id: str, trajectory: Any) -> None:
-        name = f"{len(self.names) + 1:06}-{_UNSAFE.sub('-', run_id)[-80:]}.json"
+        name = f"{len(self.names) + 1:06}-{_UNSAFE.sub('-', run_id)[-160:]}.json"
         with file_in(self._folder, name) as file:
             file.write(atif.encode(trajectory, indent=2))
         self.names[name] = run_id
