@@ -115,6 +115,16 @@ def test_questions_to_an_archive_are_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
+def test_questions_to_a_replica_are_measured(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    done = run("replica.py", "--quick", f"--output={page}", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "20,000 events of 100 days" in page.read_text("utf-8")
+    assert len(lines_of(done.stdout)) == 22
+    assert list(tmp_path.iterdir()) == [page]
+
+
+@pytest.mark.thorough
 def test_imports_of_sessions_are_measured(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     small = ("--megabytes=1", "--repetitions=1")

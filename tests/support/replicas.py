@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 from datetime import datetime
@@ -30,8 +31,10 @@ def chdb_directory() -> str:
 
 
 def new_replica_url() -> str:
-    """Return the URL of a replica that does not exist yet."""
-    return f"chdb://{chdb_directory()}?database=replica_{next(_numbers)}"
+    """Return the URL of a replica that does not exist yet: in chdb, or on a server of your own."""
+    server = os.environ.get("CURIO_TEST_CLICKHOUSE_URL")
+    name = f"replica_{os.getpid()}_{next(_numbers)}"
+    return f"{server or f'chdb://{chdb_directory()}'}?database={name}"
 
 
 @cache
