@@ -21,6 +21,7 @@ from hypothesis import settings
 from psycopg2 import sql
 
 from tests.support import scratch, soak
+from tests.support.backends import TIMESCALE
 from tests.support.blackhole import BlackHole
 from tests.support.browser import Browser
 from tests.support.pgbouncer import PgBouncer
@@ -91,6 +92,8 @@ class PostgresServers:
             connection.close()
 
     def _own(self, name: str) -> str | None:
+        if name == "timescale":
+            return os.environ[TIMESCALE]
         dsn = os.environ.get(_OWN_SERVER)
         if dsn and name != _NEWEST:
             pytest.skip(f"{_OWN_SERVER} names one server, which is used as {_NEWEST}")

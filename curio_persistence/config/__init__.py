@@ -222,7 +222,9 @@ class DatabaseConfig:
         if separator and scheme in ("clickhouse", "clickhouses", "chdb"):
             return cls(db_type="clickhouse", dsn=url)
         if separator and scheme in ("postgres", "postgresql"):
-            return cls._from_postgres_url(hidden(f"{scheme}://{rest}"))
+            config = cls._from_postgres_url(hidden(f"{scheme}://{rest}"))
+            is_timescale = url.partition("://")[0].endswith("+timescale")
+            return replace(config, layout="timescale") if is_timescale else config
         # The URL may hold a password: only its scheme is repeated.
         said = f"{scheme}://…" if separator else "text without ://"
         raise ConfigurationError(f"Not a database URL: {said}. Use one of {_URLS}.")

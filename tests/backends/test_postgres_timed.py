@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -16,6 +17,7 @@ from curio_persistence import (
     ConfigurationError,
     ConflictError,
     PostgresPersistence,
+    RetentionPolicy,
     SchemaMismatchError,
     connect,
     copy_records,
@@ -28,6 +30,7 @@ from curio_persistence.store.filters import Filter
 from curio_persistence.tables import EVENTS, USAGE
 from tests.backends.conftest import Ask, Open
 
+ROOT = Path(__file__).parents[2]
 YEAR_1, YEAR_9999 = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
 
@@ -184,7 +187,7 @@ def test_a_plain_database_is_not_opened_as_timed(open_postgres: Open) -> None:
 def test_a_url_names_the_layout(dsn: str, schema_name: str) -> None:
     with connect(f"{dsn}&schema={schema_name}&layout=timed") as persistence:
         assert persistence._store.is_timed
-    with pytest.raises(ConfigurationError, match='"plain" or "timed"'):
+    with pytest.raises(ConfigurationError, match='"timed" or "timescale"'):
         connect(f"{dsn}&schema={schema_name}&layout=daily")
 
 
@@ -409,6 +412,10 @@ def test_an_existing_database_is_copied_and_takes_the_name(
     plain = open_postgres()
     monkeypatch.setattr(plain.clock, "now", lambda: at(2026, 11))
     store(plain, YEAR_1, at(2026, 8), at(2026, 9), at(2026, 11), at(2031, 1))
+    plain.lifecycle.set_policy(RetentionPolicy("old", "1000d"))
+    old = AgentRun("a", "expired", status="completed", finished_at=at(2020, 1))
+    plain.create_agent_run(old)
+    assert plain.lifecycle.expire(check_clock=False).runs == 1
     new, aside = f"{schema_name}_timed", f"{schema_name}_plain"
     timed_one = open_postgres(schema=new, layout="timed")
     report = copy_records(plain, timed_one)
@@ -420,10 +427,12 @@ def test_an_existing_database_is_copied_and_takes_the_name(
     stats = plain.get_agent_run_stats()
     plain.close()
     timed_one.close()
-    ask(f"ALTER SCHEMA {schema_name} RENAME TO {aside}")
-    ask(f"ALTER SCHEMA {new} RENAME TO {schema_name}")
+    swap = (ROOT / "docs" / "scaling.md").read_text("utf-8").split("```sql\n")[1].split("```")[0]
+    ask(swap.replace("agent_sdk", schema_name))
     try:
         persistence = open_postgres()
+        assert persistence.lifecycle.policies() == [RetentionPolicy("old", "1000d")]
+        persistence.lifecycle.hold("court", run_id="run")
         assert persistence._store.is_timed
         assert partitions(ask, schema_name)[0] == "2026_08"
         assert rows_of(ask, schema_name, "agent_run_events") == {

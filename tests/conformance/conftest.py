@@ -31,7 +31,7 @@ from tests.support.hands import Hands
 
 pytest.register_assert_rewrite("curio_persistence.testing")
 
-LASTING = ("sqlite", "postgres18", "postgres16 timed", "postgres15")
+LASTING = ("sqlite", "postgres18", "postgres16 timed", "postgres15", "timescale")
 """The backends whose records outlive a close."""
 
 BACKENDS = ("memory", "sqlite_memory", *LASTING)
@@ -116,7 +116,8 @@ def open_again(
                 server, _, layout = name.partition(" ")
                 dsn = postgres_servers.dsn(server)
                 if name not in postgres_schemas:
-                    postgres_schemas[name] = PostgresSchema(dsn, layout or "plain")
+                    layout = "timescale" if name == "timescale" else layout or "plain"
+                    postgres_schemas[name] = PostgresSchema(dsn, layout)
                 schema = postgres_schemas[name]
                 stack.callback(schema.empty)
                 make = partial(PostgresPersistence, dsn=dsn, schema=schema.name)

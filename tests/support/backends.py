@@ -13,7 +13,12 @@ from curio_persistence.backends.postgres.timed import Layout
 
 VARIABLE = "CURIO_TEST_BACKENDS"
 DEFAULT = ("memory", "sqlite", "postgres18")
-ALL = (*DEFAULT, "sqlite_memory", "postgres16", "postgres15", "clickhouse")
+TIMESCALE = "CURIO_TEST_TIMESCALE_DSN"
+"""Names a server whose database has the extension timescaledb; without it, none is tested."""
+ALL = (
+    *(*DEFAULT, "sqlite_memory", "postgres16", "postgres15", "clickhouse"),
+    *(("timescale",) if os.environ.get(TIMESCALE) else ()),
+)
 EVERYTHING = ("all", "matrix")
 """Names for all of them; in a matrix the oldest server has every test of the contract too."""
 

@@ -20,12 +20,12 @@ from curio_persistence.backends.postgres.copy import SEQUENCE, PostgresCopy
 from curio_persistence.backends.postgres.dsn import lock_key
 from curio_persistence.backends.postgres.errors import refusal
 from curio_persistence.backends.postgres.health import TableSize
+from curio_persistence.backends.postgres.hypertables import PostgresHypertables
 from curio_persistence.backends.postgres.pool import Connection
 from curio_persistence.backends.postgres.queries import PostgresQueries
 from curio_persistence.backends.postgres.replication import PostgresReplication
 from curio_persistence.backends.postgres.search import PostgresSearchIndex
 from curio_persistence.backends.postgres.statements import ONE_STATE
-from curio_persistence.backends.postgres.timed import PostgresTimed
 from curio_persistence.backends.postgres.vectors import PostgresVectors
 from curio_persistence.backends.sql import health as common_health
 from curio_persistence.backends.sql import migrations
@@ -63,7 +63,7 @@ class PostgresRows(
     PostgresReplication,
     PostgresCopy,
     PostgresQueries,
-    PostgresTimed,
+    PostgresHypertables,
     PostgresVectors,
     PostgresBackup,
 ):
@@ -264,7 +264,7 @@ class PostgresRows(
     # --- health, and what went wrong ----------------------------------------------------------
 
     def advice_on_space(self) -> str:
-        if self.is_timed:
+        if self.has_registry:
             return "The space of a month goes back to the disk when all of its runs have expired."
         names = [self._qualified(table.name) for table in (RUNS, EVENTS, USAGE)]
         commands = " ".join(f"-c {quote(f'REINDEX TABLE CONCURRENTLY {name}')}" for name in names)
@@ -286,7 +286,7 @@ class PostgresRows(
             server.checksums(),
             self._pool_check(server),
             health.space(tables, self._schema),
-            *((self._partitions_check(),) if self.is_timed else ()),
+            *((self._partitions_check(),) if self.has_registry else ()),
             self._indexes_check(self._read(health.INDEXES, ours)),
             common_health.views({v for (v,) in self._read(health.VIEWS, (self._schema_name,))}),
             self._orphans_check()

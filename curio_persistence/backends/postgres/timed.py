@@ -32,7 +32,8 @@ from curio_persistence.store.query import Query
 from curio_persistence.store.table import Columns, Row, StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
-Layout = Literal["plain", "timed"]
+Layout = Literal["plain", "timed", "timescale"]
+"""`timescale` has hypertables of the extension TimescaleDB in place of PostgreSQL's partitions."""
 
 TIMED: tuple[Table[Any], ...] = (EVENTS, USAGE)
 """The tables that have partitions, by the time of their `ages_by`."""
@@ -49,6 +50,13 @@ _MOST = 120
 _TRIES, _PAUSE = 10, 1.0
 _LOCK_TIMEOUT = "500ms"
 """Less than the server's deadlock_timeout: no statement of another program is ended for ours."""
+_LAYOUT = (
+    "SELECT CASE WHEN c.relkind = 'p' THEN 'timed' WHEN EXISTS ("
+    "SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid "
+    "AND t.tgname = 'agent_run_events_checked') THEN 'timescale' ELSE 'plain' END "
+    "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = %s AND c.relname = %s"
+)
 _KIND = (
     "SELECT c.relkind::text FROM pg_catalog.pg_class c "
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
@@ -65,57 +73,68 @@ class PostgresTimed(PostgresDDL):
         self, settings: Mapping[str, Any], *, layout: Layout | None = None, **options: Any
     ) -> None:
         if layout is not None and layout not in get_args(Layout):
-            raise ConfigurationError(f'layout is "plain" or "timed", not {layout!r}.')
+            raise ConfigurationError(f'layout is "plain", "timed" or "timescale", not {layout!r}.')
         super().__init__(settings, **options)
         self._wanted = layout
-        self._is_timed: bool | None = None
+        self._layout: Layout | None = None
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the tables; `plain` while there are none."""
+        if self._layout is None:
+            [*found] = self._read(_LAYOUT, (self._schema_name, EVENTS.name))
+            self._layout = found[0][0] if found else None
+        return self._layout or "plain"
 
     @property
     def is_timed(self) -> bool:
-        """Whether the tables have partitions; False while there are no tables."""
-        if self._is_timed is None:
-            for (kind,) in self._read(_KIND, (self._schema_name, EVENTS.name)):
-                self._is_timed = kind == "p"
-        return bool(self._is_timed)
+        """Whether the tables have partitions by month."""
+        return self.layout == "timed"
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether another table than that of the events keeps their names unique."""
+        return self.layout != "plain"
 
     def initialize(self) -> bool:
         migrated = super().initialize()
-        if self._wanted == "timed" and not self.is_timed:
-            raise SchemaMismatchError(
-                f"{self.location} has the plain layout, and a layout does not change in place. "
-                "Copy the records into a new schema, and then swap the names of both.",
-                found="plain",
-                wanted="timed",
-                command="curio-persistence copy 'postgresql://…' "
-                "'postgresql://…?schema=agent_sdk_timed&layout=timed'",
-            )
-        if self._wanted == "plain" and self.is_timed:
-            raise SchemaMismatchError(
-                f"{self.location} has the timed layout. Leave layout= out to open it as it is.",
-                found="timed",
-                wanted="plain",
-            )
+        if self._wanted is not None and not self._is_as_wanted(self._wanted):
+            raise self._another_layout(self._wanted)
         if self.is_timed and not self.read_only:
             with suppress(BusyError, AccessDeniedError):  # Until then, rows are stored as late.
                 self._make_months()
         return migrated
 
-    def _migrate_one_step(self) -> bool:
-        if self._wanted == "timed" and not self._catalog().tables:
-            return self._create_timed()
-        return super()._migrate_one_step()
+    def _is_as_wanted(self, wanted: Layout) -> bool:
+        return wanted == self.layout or (wanted == "timed" and self.has_registry)
 
-    def _create_timed(self) -> bool:
-        """Make the tables in this layout, in one transaction."""
+    def _another_layout(self, wanted: Layout) -> SchemaMismatchError:
+        return SchemaMismatchError(
+            f"{self.location} has the {self.layout} layout, and a layout does not change in place. "
+            "Leave layout= out to open it as it is; or copy the records into a new schema, and "
+            "then swap the names of both.",
+            found=self.layout,
+            wanted=wanted,
+            command="curio-persistence copy 'postgresql://…' "
+            f"'postgresql://…?schema=agent_sdk_{wanted}&layout={wanted}'",
+        )
+
+    def _migrate_one_step(self) -> bool:
+        if self._wanted in (None, "plain") or self._catalog().tables:
+            return super()._migrate_one_step()
         with self.transaction():
             self._lock_schema()
             if not self._catalog().tables:
-                self._run_script(migrations.fresh_timed())
+                self._create_parted()
                 for step in migrations.migrations(self.dialect):
                     self._note(step)
-                self._is_timed = True
-                self._make_months()
         return True
+
+    def _create_parted(self) -> None:
+        """Make the tables with partitions."""
+        self._run_script(migrations.fresh_timed())
+        self._layout = "timed"
+        self._make_months()
 
     # --- partitions ---------------------------------------------------------------------------
 
@@ -194,9 +213,14 @@ class PostgresTimed(PostgresDDL):
             f"DELETE FROM {self._qualified(registry)} WHERE {moment} >= %s AND {moment} < %s",
             (partition.begin, partition.end),
         )
-        _patiently(partial(self._run_soon, f"TRUNCATE {self._part(partition)}"))
+        _patiently(partial(self._run_soon, self._emptying(partition)))
+
+    def _emptying(self, partition: Partition) -> str:
+        return f"TRUNCATE {self._part(partition)}"
 
     def drop_empty_partitions(self, before: str) -> None:
+        if not self.is_timed:
+            return
         now = encode_time(utc_now())
         for table in TIMED:
             if self._first_empty(table, min(before, now)):
@@ -292,7 +316,7 @@ class PostgresTimed(PostgresDDL):
         name = query.table.name
         if not asked or isinstance(asked[0].value, Select) or name not in REGISTRIES:
             return query
-        if not self.is_timed:
+        if not self.has_registry:
             return query
         moment = query.table.ages_by
         names = asked[0].value if isinstance(asked[0].value, tuple) else (asked[0].value,)
@@ -308,7 +332,7 @@ class PostgresTimed(PostgresDDL):
     def _upsert_row(
         self, table: Table[Any], row: Row, key: tuple[str, ...], update: tuple[str, ...]
     ) -> tuple[int, bool]:
-        if table.name in REGISTRIES and self.is_timed:  # It has no unique index.
+        if table.name in REGISTRIES and self.has_registry:  # It has no unique index.
             return Store._upsert_row(self, table, row, key, update)
         return super()._upsert_row(table, row, key, update)
 

@@ -26,6 +26,7 @@ from curio_persistence.tables import ALL_TABLES, EVENTS, RUNS, TABLES, USAGE
 
 MIGRATIONS_TABLE = "schema_migrations"
 MIGRATIONS_COLUMNS = frozenset({"version", "name", "kind", "checksum", "applied_at"})
+_REGISTRY = "postgres/timed/registry.sql"
 SEARCH_TABLES = ("agent_search_documents", "agent_search_state")
 VIEWS = ("runs", "llm_calls", "tool_calls", "events")
 """Views for people and other programs; a name that another program has taken is left to it."""
@@ -108,9 +109,26 @@ def fresh(dialect: str) -> str:
 @cache
 def fresh_timed() -> str:
     """Return the statements that make today's tables in the `timed` layout of PostgreSQL."""
-    folder = _folder("postgres") / "timed"
-    layout = ((folder / name).read_text(encoding="utf-8") for name in (EVENTS.ddl, USAGE.ddl))
-    return "\n".join((fresh("postgres"), *layout, views("postgres")))
+    files = (f"postgres/timed/{EVENTS.ddl}", f"postgres/timed/{USAGE.ddl}", _REGISTRY)
+    return "\n".join((fresh("postgres"), *map(_text, files), views("postgres")))
+
+
+@cache
+def fresh_hypertables() -> tuple[str, str]:
+    """Return the statements before and after the tables become hypertables of TimescaleDB."""
+    files = (f"timescale/{EVENTS.ddl}", f"timescale/{USAGE.ddl}")
+    before = "\n".join((fresh("postgres"), *map(_text, files)))
+    return before, "\n".join((_text(_REGISTRY), _text("timescale/references.sql")))
+
+
+def columnstore() -> str:
+    """Return the statements that let TimescaleDB compress old chunks."""
+    return _text("timescale/columnstore.sql")
+
+
+def _text(name: str) -> str:
+    dialect, _, file = name.partition("/")
+    return (_folder(dialect) / file).read_text(encoding="utf-8")
 
 
 def views(dialect: str) -> str:
