@@ -314,6 +314,8 @@ class BufferedStore(Store):
     advisory_lock = _after_the_queue(Store.advisory_lock)
     try_advisory_lock = _after_the_queue(Store.try_advisory_lock)
     create_payload_index = _after_the_queue(Store.create_payload_index)
+    create_vector_index = _after_the_queue(Store.create_vector_index)
+    vector_index = _after_the_queue(Store.vector_index)
     checkpoint = _after_the_queue(Store.checkpoint)
     compact = _after_the_queue(Store.compact)
     back_up = _after_the_queue(Store.back_up)
@@ -325,6 +327,17 @@ class BufferedStore(Store):
     sweep_texts = _after_the_queue(Store.sweep_texts)
     release_space = _after_the_queue(Store.release_space)
     lock_rows = _after_the_queue(Store.lock_rows)
+    prepare_times = _after_the_queue(Store.prepare_times)
+    partitions = _after_the_queue(Store.partitions)
+    runs_of_partition = _after_the_queue(Store.runs_of_partition)
+    lock_partition = _after_the_queue(Store.lock_partition)
+    empty_partition = _after_the_queue(Store.empty_partition)
+    drop_empty_partitions = _after_the_queue(Store.drop_empty_partitions)
+
+    @property
+    def for_reading(self) -> Store:
+        self._catch_up()
+        return self._inner.for_reading
 
     def diagnose(self, *, deep: bool = False) -> list[HealthCheck]:
         self._catch_up()
