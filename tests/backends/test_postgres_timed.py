@@ -427,7 +427,8 @@ def test_an_existing_database_is_copied_and_takes_the_name(
     stats = plain.get_agent_run_stats()
     plain.close()
     timed_one.close()
-    swap = (ROOT / "docs" / "scaling.md").read_text("utf-8").split("```sql\n")[1].split("```")[0]
+    page = (ROOT / "docs" / "scaling.md").read_text("utf-8")
+    swap = page[page.index("BEGIN;") : page.index("COMMIT;")] + "COMMIT"
     ask(swap.replace("agent_sdk", schema_name))
     try:
         persistence = open_postgres()

@@ -26,7 +26,10 @@ _EXTENSION = (
     "WHERE e.extname = 'timescaledb'"
 )
 _CHUNKS = (
-    "SELECT range_start, range_end, chunk_schema, chunk_name FROM timescaledb_information.chunks "
+    # Python's times have no years before 1 and after 9999, and chunks may begin or end there.
+    "SELECT greatest(range_start, '0001-01-01 00:00:00+00'), "
+    "least(range_end, '9999-12-31 00:00:00+00'), chunk_schema, chunk_name "
+    "FROM timescaledb_information.chunks "
     "WHERE hypertable_schema = %s AND hypertable_name = %s ORDER BY range_start"
 )
 
