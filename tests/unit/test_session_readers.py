@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -13,8 +14,10 @@ import ormsgpack
 import pytest
 
 from curio_persistence import InMemoryPersistence, import_sessions
+from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.langgraph.checkpoints import time_of
 from curio_persistence.importers.langgraph.decoding import UnreadableError, decode
+from curio_persistence.importers.sessions.files import walk
 from curio_persistence.importers.sessions.sources import SOURCES, source_named
 from tests.support.session_samples import EXPECTED, FOLDER, SAMPLES, Sample
 
@@ -36,6 +39,13 @@ def test_no_source_recognizes_what_is_no_session(tmp_path: Path) -> None:
         other.execute("CREATE TABLE responses (id TEXT, prompt TEXT)")
     for path in (tmp_path, *tmp_path.iterdir()):
         assert [name for name in SOURCES if source_named(name).recognize(path)] == [], path
+
+
+def test_a_pipe_in_a_folder_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "session.jsonl").touch()
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    found = walk(tmp_path, tmp_path, ReportBuilder(), lambda path: True)
+    assert [path.name for path in found] == ["session.jsonl"]
 
 
 _PLACES = [

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from curio_persistence.importers.atif.trajectory import records
-from curio_persistence.importers.common.json_lines import open_ordinary
 from curio_persistence.importers.sessions.context import SessionContext
+from curio_persistence.importers.sessions.files import beginning
 from curio_persistence.importers.sessions.records import Found, SessionSource
 from curio_persistence.importers.traces.reading import finder, recognizer
 from curio_persistence.importers.traces.rows import read_rows
@@ -23,11 +23,7 @@ def _places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
 
 
 def _is_ours(path: Path) -> bool:
-    try:
-        with open_ordinary(path) as file:
-            return _is_trajectory(file.read(_BEGIN)) is not None
-    except OSError:
-        return False
+    return _is_trajectory(beginning(path, _BEGIN)) is not None
 
 
 def _read(paths: Sequence[Path], context: SessionContext) -> Found:

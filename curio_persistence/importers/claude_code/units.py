@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curio_persistence.importers.sessions.context import SessionContext
-from curio_persistence.importers.sessions.files import SessionFile
+from curio_persistence.importers.sessions.files import SessionFile, beginning
 
 _EDGE = 1 << 16
 """Bytes at the beginning and the end of a transcript that are searched for times."""
@@ -37,7 +37,7 @@ class SessionFiles:
         """
         path = self.files[0].path
         first, last = times_in(path)
-        return first, not _head(path).startswith(_BEGINNING), last, self.session_id
+        return first, not beginning(path, _EDGE).startswith(_BEGINNING), last, self.session_id
 
 
 def sessions_in(context: SessionContext) -> Iterator[SessionFiles]:
@@ -66,17 +66,9 @@ def _session_of(file: SessionFile) -> tuple[Path, str]:
         at = len(path.parts) - 1 - path.parts[::-1].index("subagents")
         session = Path(*path.parts[:at])
         return session.parent, session.name
-    if path.name.startswith("agent-") and (found := _SESSION.search(_head(path))):
+    if path.name.startswith("agent-") and (found := _SESSION.search(beginning(path, _EDGE))):
         return path.parent, found[1].decode("utf-8", "replace")
     return path.parent, path.stem
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_EDGE)
-    except OSError:
-        return b""
 
 
 def times_in(path: Path) -> tuple[bytes, bytes]:

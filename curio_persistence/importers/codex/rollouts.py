@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from curio_persistence.importers.codex.items import Line, is_prompt, line_of
-from curio_persistence.importers.common.json_lines import objects_in
+from curio_persistence.importers.common.json_lines import objects_in, read_objects
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.sessions.context import SessionContext
-from curio_persistence.importers.sessions.files import SessionFile
+from curio_persistence.importers.sessions.files import SessionFile, beginning
 from curio_persistence.importers.sessions.records import stable_id
 
 SOURCE_NAME = "codex"
@@ -44,11 +44,7 @@ def kind_of(path: Path) -> str | None:
         return "rollout"
     if path.suffix != ".jsonl" or path.name in (_INDEX, "history.jsonl"):
         return None
-    try:
-        with path.open("rb") as file:
-            return "exec" if b'"thread.started"' in file.read(200) else None
-    except OSError:
-        return None
+    return "exec" if b'"thread.started"' in beginning(path, 200) else None
 
 
 class Rollouts:
@@ -88,31 +84,13 @@ class Rollouts:
 
     def lines(self, file: SessionFile) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the objects of a file, compressed or not, with their lines."""
-        if file.path.suffix != ".zst":
-            yield from self._context.lines(file)
-            return
         try:
-            yield from self._unpacked(file, self._context.report)
+            yield from _objects(file, self._context.report)
         except ImportError:
             if not self._packed:
                 self._context.problem(file.name, None, _NEEDS)
             self._packed.add(file.path)
             self._context.skip("compressed files")
-
-    def _unpacked(
-        self, file: SessionFile, report: ReportBuilder
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        import zstandard
-
-        try:
-            with file.path.open("rb") as packed:
-                unpacking = zstandard.ZstdDecompressor().stream_reader(
-                    packed, read_across_frames=True
-                )
-                lines = cast("BinaryIO", io.BufferedReader(cast("Any", unpacking)))
-                yield from objects_in(lines, file.name, report)
-        except (OSError, zstandard.ZstdError) as error:
-            report.problem(file.name, None, f"cannot be unpacked: {error}")
 
     # --- other threads -------------------------------------------------------------------------
 
@@ -143,13 +121,8 @@ class Rollouts:
         file = self._threads.get(thread_id)
         if file is None:
             return
-        quiet = ReportBuilder()
         try:
-            if file.path.suffix == ".zst":
-                found = self._unpacked(file, quiet)
-            else:
-                found = _plain(file, quiet)
-            for number, entry in found:
+            for number, entry in _objects(file, ReportBuilder()):
                 if (line := line_of(number, entry)) is not None:
                     yield line
         except ImportError:
@@ -160,18 +133,26 @@ class Rollouts:
             path = root / _INDEX
             if not path.is_file() or path.is_symlink():
                 continue
-            for _, entry in _plain(SessionFile.at(path, root), ReportBuilder()):
+            for _, entry in read_objects(path, path.name, ReportBuilder()):
                 name, thread = entry.get("thread_name"), entry.get("id")
                 if isinstance(name, str) and isinstance(thread, str):
                     yield thread, name
 
 
-def _plain(file: SessionFile, report: ReportBuilder) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        with file.path.open("rb") as opened:
-            yield from objects_in(opened, file.name, report)
-    except OSError:
+def _objects(file: SessionFile, report: ReportBuilder) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of a file with their lines; ImportError if it needs zstandard."""
+    if file.path.suffix != ".zst":
+        yield from read_objects(file.path, file.name, report)
         return
+    import zstandard
+
+    try:
+        with file.path.open("rb") as packed:
+            unpacking = zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
+            lines = cast("BinaryIO", io.BufferedReader(cast("Any", unpacking)))
+            yield from objects_in(lines, file.name, report)
+    except (OSError, zstandard.ZstdError) as error:
+        report.problem(file.name, None, f"cannot be unpacked: {error}")
 
 
 def _preference(file: SessionFile) -> tuple[bool, bool, str]:

@@ -19,7 +19,7 @@ from curio_persistence.capabilities.windows import (
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers.common.json_lines import moment, read_objects
 from curio_persistence.importers.common.report import ReportBuilder
-from curio_persistence.importers.sessions.files import FileStates, SessionFile
+from curio_persistence.importers.sessions.files import STILL_AFTER, FileStates, SessionFile
 from curio_persistence.importers.sessions.records import Found, SessionSource
 from curio_persistence.tables import EVENTS
 
@@ -94,7 +94,7 @@ class SessionContext:
     def is_live(self, file: SessionFile, last: datetime | None) -> bool:
         """Return whether a turn is still going on: its file and its last entry are both recent."""
         return not self.is_still(file) and (
-            last is not None and self.now - last.timestamp() < 3600.0
+            last is not None and self.now - last.timestamp() < STILL_AFTER
         )
 
     def lines(self, file: SessionFile) -> Iterator[tuple[int, dict[str, Any]]]:

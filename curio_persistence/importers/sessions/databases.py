@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curio_persistence.errors import InvalidValueError, PersistenceError
-from curio_persistence.importers.common.json_lines import open_ordinary
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.common.sqlite_tables import Database, open_database
 from curio_persistence.importers.common.writer import ImportedRecord
-from curio_persistence.importers.sessions.files import SessionFile, walk
+from curio_persistence.importers.sessions.files import SessionFile, beginning, walk
 from curio_persistence.importers.sessions.records import Found, SessionSource
 
 if TYPE_CHECKING:
@@ -40,9 +39,7 @@ def is_database(path: Path, is_ours: IsOurs) -> bool:
 
 def begins_as_database(path: Path) -> bool:
     """Return whether a file begins like a SQLite database, damaged or not."""
-    with suppress(OSError), open_ordinary(path) as file:
-        return file.read(len(_MAGIC)) == _MAGIC
-    return False
+    return beginning(path, len(_MAGIC)) == _MAGIC
 
 
 def find_databases(root: Path, report: ReportBuilder, is_ours: IsOurs) -> Iterator[Path]:

@@ -51,18 +51,16 @@ class SessionFile(NamedTuple):
 def walk(
     folder: Path, root: Path, report: ReportBuilder, wanted: Callable[[Path], bool]
 ) -> Iterator[Path]:
-    """Yield the wanted files below a folder, in order.
+    """Yield the wanted files below a folder, in order, and no pipes: these would block for ever.
 
     No link is followed: what one inside of the root leads to is found at its own place, and one
     that leads out is a problem.
     """
     for entry in listed(folder, root, report).values():
-        if entry.is_symlink():
-            continue
         path = Path(entry.path)
         if entry.is_dir(follow_symlinks=False):
             yield from walk(path, root, report, wanted)
-        elif wanted(path):
+        elif entry.is_file(follow_symlinks=False) and wanted(path):
             yield path
 
 
