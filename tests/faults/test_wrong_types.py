@@ -31,6 +31,7 @@ from curio_persistence.capabilities.metrics import MetricFilters
 from curio_persistence.capabilities.runlog import EntryFilters
 from curio_persistence.capabilities.runs import RunFilters
 from curio_persistence.capabilities.search import SearchFilters
+from curio_persistence.capabilities.similarity import SimilarFilters
 from curio_persistence.capabilities.snapshots import SnapshotFilters
 from curio_persistence.capabilities.stats import StatsFilters
 from curio_persistence.capabilities.usage import UsageFilters
@@ -58,7 +59,14 @@ FILTERS = {
     kind.__name__: [*kind.__annotations__]
     for kind in (
         *(RunFilters, EventFilters, UsageFilters, MetricFilters, SearchFilters, StatsFilters),
-        *(AnalyticsFilters, ApprovalFilters, SnapshotFilters, EntryFilters, LiveFilters),
+        *(
+            AnalyticsFilters,
+            ApprovalFilters,
+            SnapshotFilters,
+            EntryFilters,
+            LiveFilters,
+            SimilarFilters,
+        ),
     )
 }
 NOT_ASKED = {"close", "transaction", "buffered", "record_run", "recorded", "follow", "compact"}
@@ -72,7 +80,7 @@ def calls(persistence: Persistence) -> Iterator[tuple[Any, str]]:
     """Return each public method with its object."""
     p = persistence
     several = (p.runs, p.events, p.usage, p.stats, p.metrics, p.search, p.approvals, p.snapshots)
-    for owner in (p, *several, p.runlog):
+    for owner in (p, *several, p.similarity, p.runlog):
         for name in dir(type(owner)):
             method = inspect.getattr_static(type(owner), name)
             hidden = name.startswith("_") or name in NOT_ASKED | INTERNAL
