@@ -746,6 +746,8 @@ def test_by_default_english_is_understood_without_a_network(
     monkeypatch.setattr(socket, "getaddrinfo", refused)
     record(persistence, "r1", "book a flight to Rome")
     record(persistence, "r2", "write a poem about the sea")
+    record(persistence, "r3", "\0 \ud800")  # Which no tokenizer takes as it is.
     [hit] = persistence.similar("airline tickets for a trip", top=1)
     assert hit.run_id == "r1"
-    assert persistence.similarity.models() == {"wordllama-l2-supercat-256": 2}
+    assert persistence.similarity.models() == {"wordllama-l2-supercat-256": 3}
+    assert len(persistence.similar("\ud800")) == 3

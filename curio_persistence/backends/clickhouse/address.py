@@ -48,6 +48,10 @@ def is_replica(url: str) -> bool:
 def read_address(url: str) -> Address:
     """Return the address that a URL names."""
     url = hidden(url)
+    if not isinstance(url, str):
+        raise ConfigurationError(
+            f"A URL of ClickHouse is text, one of {_URLS}, not {type(url).__name__}."
+        )
     try:
         parts = urlsplit(url)
         port = parts.port

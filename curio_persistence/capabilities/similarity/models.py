@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from curio_persistence.concurrency import forking
 from curio_persistence.errors import ConfigurationError, InvalidValueError, UnavailableError
+from curio_persistence.store.codecs import to_unicode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 Embed = Callable[[list[str]], Any]
-"""Returns a vector for each text, as rows of an array, or as lists of numbers.
+"""Returns a vector for each text, which is valid Unicode: rows of an array, or lists of numbers.
 
 The attribute `name` is the name of its model; without one it is `module:function`.
 """
@@ -87,7 +88,7 @@ class Model(forking.Forkable):
         embed = self._loaded()
         try:
             with self._lock:
-                returned = embed(list(texts))
+                returned = embed([to_unicode(text) for text in texts])
         except Exception as error:
             raise UnavailableError(
                 f"The model {self.name} has failed: {type(error).__name__}: {error}. Nothing of "
