@@ -8,8 +8,10 @@ import pytest
 
 from curio_persistence.backends.clickhouse import ddl
 from curio_persistence.backends.clickhouse.client import ClickHouseClient, open_client
+from curio_persistence.backends.clickhouse.errors import not_opened
 from curio_persistence.backends.sql import migrations
 from curio_persistence.errors import (
+    AccessDeniedError,
     ClosedError,
     ConfigurationError,
     InvalidValueError,
@@ -153,3 +155,9 @@ def test_a_server_that_is_away_is_an_error_without_the_password() -> None:
     with pytest.raises(UnavailableError, match="did not answer") as caught:
         open_client("clickhouse://user:secret@127.0.0.1:1/database")
     assert "secret" not in str(caught.value)
+
+
+def test_a_user_who_may_set_nothing_is_told_what_it_needs() -> None:
+    error = not_opened(Exception("Setting final is readonly"), "The replica")
+    assert isinstance(error, AccessDeniedError)
+    assert "readonly = 2" in str(error)

@@ -33,6 +33,7 @@ from curio_persistence.models import AgentSpan
 from curio_persistence.store.codecs import encode_text
 from curio_persistence.text.tokenizer import LONGEST_WORD
 from tests.conformance.test_search_texts import SAMPLES
+from tests.support.clickhouse_bridge import clickhouse_bridge
 from tests.support.questions import NOW, Known, questions
 from tests.support.replicas import new_replica_url
 
@@ -92,12 +93,27 @@ def replica(url: str) -> Iterator[Persistence]:
 def test_every_question_has_the_answer_of_the_source(
     source: Persistence, replica: Persistence
 ) -> None:
+    assert _differences(source, replica) == []
+
+
+@pytest.mark.thorough
+def test_a_server_answers_as_well(source: Persistence, tmp_path: Path) -> None:
+    """By HTTP."""
+    with clickhouse_bridge(tmp_path / "server") as bridge:
+        url = bridge.url("agents")
+        source.replicate(url, source="main")
+        with connect(f"{url}?source=main") as replica:
+            assert _differences(source, replica) == []
+
+
+def _differences(source: Persistence, replica: Persistence) -> list[str]:
+    """Return the questions with different answers."""
     different = []
     for name, ask in questions(Known(source)).items():
         expected, answer = ask(source), ask(replica)
         if plain(answer) != plain(expected):
             different.append(name)
-    assert different == []
+    return different
 
 
 def plain(value: Any) -> Any:

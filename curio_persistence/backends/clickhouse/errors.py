@@ -27,6 +27,7 @@ _AWAY = (209, 210, 216, 242, 279, 999)
 """Timeouts, network, an insert that still runs, read-only replicas, all tried, Keeper."""
 _REASON = re.compile(r"\[Errno -?\d+\] [^\"')]+|timed out|[Cc]onnection aborted")
 """The part of a long message that tells why a server was not reached."""
+_MAY_NOT_SET = "is readonly"
 _ANOTHER_DIRECTORY = "already initialized with path"
 
 
@@ -68,6 +69,11 @@ def not_opened(error: Exception, location: str) -> PersistenceError:
         return BusyError(
             f"{location} is open in another process, and chdb's directories are read and written "
             "by one at a time. End that process, or use a server (clickhouse://…)."
+        )
+    if _MAY_NOT_SET in said:
+        return AccessDeniedError(
+            f"{location} does not let this user set what a reader needs ({said}). Give the user "
+            "readonly = 2, which lets it read and no more, in place of 1."
         )
     return translated(error, location)
 
