@@ -97,6 +97,7 @@ def test_of_two_replicators_one_is_refused_until_the_other_has_ended(
     assert_same(persistence._store, url, "here")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("more", [0, 4], ids=["with fewer rows", "with more rows"])
 def test_an_older_state_of_the_source_is_refused(
     persistence: Persistence, tmp_path: Path, bridge: Bridge, more: int
