@@ -225,9 +225,17 @@ class _Parser(ArgumentParser):
 class _CommandParser(_Parser):
     """The parser of a command, whose arguments are added when the command is used."""
 
+    _knows = False
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._knows:  # Called from below.
+            return super().parse_known_args(args, namespace)
         self.learn(self.get_default("command"))
+        self._knows = True
         options, unknown = super().parse_known_args(args, namespace)
+        if unknown and not unknown[0].startswith("-"):
+            # A word after an option, where one before it had been the last that must be.
+            options, unknown = self.parse_known_intermixed_args(args, namespace)
         if unknown:
             if unknown[0].partition("=")[0] == "--archive":
                 command = self.get_default("command")

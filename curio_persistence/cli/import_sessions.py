@@ -15,7 +15,7 @@ from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
 from curio_persistence.cli.terminal.tables import Cell, Column
 from curio_persistence.errors import ConfigurationError, NotFoundError
-from curio_persistence.views.wording import number, price, size
+from curio_persistence.views.wording import NOTHING, number, price, size
 
 if TYPE_CHECKING:
     from curio_persistence import Persistence, SessionImportReport, SessionPlace, SourceReport
@@ -197,7 +197,7 @@ def _row(source: SourceReport) -> list[Cell]:
         number(source.input_tokens),
         number(source.cache_read_tokens),
         number(source.output_tokens),
-        price(sum(costs, Decimal()) if costs else None),
+        (price(sum(costs, Decimal()) if costs else None) if source.calls else NOTHING),
     )
     return [Cell(text, "") for text in texts]
 
@@ -219,6 +219,6 @@ def _costs(report: SessionImportReport) -> str:
     parts = [
         f"{price(sum(told, Decimal()))} as told" if told else "",
         f"{price(sum(priced, Decimal()))} by list price" if priced else "",
-        f"of {unpriced:,} calls unknown" if unpriced else "",
+        f"of {unpriced:,} call{'s' * (unpriced != 1)} unknown" if unpriced else "",
     ]
     return ", ".join(filter(None, parts))

@@ -45,6 +45,8 @@ def test_the_sessions_of_this_machines_user_are_found_and_imported(
     again = program("import", "sessions", "--url", url).json()
     assert again["sources"][0]["unchanged"] == 6
     assert again["sources"][0]["stored"]["runs"] == 0
+    shown = program.on_terminal("import", "sessions", "--url", url)
+    assert shown.lines[2].split() == ["claude-code", *["0"] * 6, "–"]
 
 
 def test_a_dry_run_creates_no_database(program: Program, home: Path) -> None:
@@ -106,3 +108,30 @@ def test_what_is_written_is_followed(program: Program, home: Path) -> None:
         process.communicate(timeout=20)
     assert [it["sources"][0]["stored"]["runs"] for it in (first, then)] == [10, 1]
     assert then["sources"][0]["unchanged"] == 6
+
+
+def test_options_may_stand_before_the_paths(program: Program, home: Path) -> None:
+    folder = str(home / ".claude/projects")
+    for options in (
+        ["--source", "claude-code"],
+        ["--dry-run"],
+        ["--json", "--since", "2020-01-01"],
+    ):
+        ended = program("import", "sessions", "--dry-run", *options, folder)
+        assert _numbers(json.loads(ended.out)) == (3, 10, 15, 632_802)
+    refused = program("import", "sessions", "--dry-run", folder, "--wrong")
+    assert "unrecognized arguments: --wrong" in refused.said
+
+
+def test_a_folder_with_sessions_of_several_sources_is_read_by_each_of_them(
+    program: Program, home: Path
+) -> None:
+    copied(FOLDER / "codex", home / "saved/codex")
+    copied(FOLDER / "gemini-cli", home / "saved/gemini-cli")
+    copied(PROJECTS, home / "saved/claude")
+    ended = program("import", "sessions", str(home / "saved"), "--dry-run")
+    report = json.loads(ended.out)
+    found = {source["source"]: (source["runs"], source["calls"]) for source in report["sources"]}
+    assert found == {"claude-code": (10, 15), "codex": (8, 12)}
+    problems = [len(source["stored"]["problems"]) for source in report["sources"]]
+    assert problems == [1, 1], "what is of another tool is none"

@@ -34,8 +34,11 @@ def _find(root: Path, report: ReportBuilder) -> Iterator[Path]:
         yield root
         return
     projects = root / _PROJECTS
-    start = projects if projects.is_dir() and not projects.is_symlink() else root
-    yield from walk(start, root, report, _is_transcript)
+    if projects.is_dir() and not projects.is_symlink():
+        yield from walk(projects, root, report, _is_transcript)
+    else:
+        wanted = _is_transcript if root.name == _PROJECTS else _seems_transcript
+        yield from walk(root, root, report, wanted)
 
 
 def _is_transcript(path: Path) -> bool:
@@ -45,6 +48,12 @@ def _is_transcript(path: Path) -> bool:
         and "tool-results" not in path.parts
         and (path.name.startswith("agent-") or "subagents" not in path.parts)
     )
+
+
+def _seems_transcript(path: Path) -> bool:
+    """Return whether a file of any folder can be ours: another tool's has objects, none of ours."""
+    objects = [*_head(path)] if _is_transcript(path) else [{}]
+    return not objects or any(map(_is_ours, objects))
 
 
 def _recognize(path: Path) -> bool:

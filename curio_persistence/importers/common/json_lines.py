@@ -119,7 +119,8 @@ def parse(text: bytes, *, most_bytes: int = MAX_BYTES) -> Any:
     except RecursionError as error:
         raise InvalidValueError(_TOO_DEEP) from error
     except json.JSONDecodeError as error:
-        raise InvalidValueError(f"is not JSON: {error.msg} at character {error.pos + 1}") from error
+        what = error.msg.removesuffix(" starting at")
+        raise InvalidValueError(f"is not JSON: {what} at character {error.pos + 1}") from error
     except ValueError as error:  # A number of thousands of digits.
         raise InvalidValueError(f"is JSON that cannot be read: {error}") from error
     # Most values have fewer brackets than they may have levels, which is quickly told.

@@ -26,11 +26,13 @@ def find_sessions(
 ) -> list[SessionPlace]:
     """Return the places that have sessions; by default the usual ones of this machine's user.
 
-    A path that is given is there and of the source, or of one that recognizes it, or this raises.
+    A path that is given is there and of the source, or of one that recognizes it, or this raises;
+    a folder may have sessions of several.
     """
     sources = [source_named(name) for name in ([*SOURCES] if source == AUTO else [source])]
     if paths is not None:
-        found = [_recognized(path, sources, source) for path in paths]
+        found = [each for path in paths for each in _recognized(path, sources, source)]
+        found.sort(key=lambda each: sources.index(each[0]))
     else:
         variables = os.environ if environment is None else environment
         found = [*_usual(sources, variables, home or Path.home())]
@@ -52,16 +54,14 @@ def _usual(
 
 def _recognized(
     given: Source, sources: Iterable[SessionSource], name: str
-) -> tuple[SessionSource, Path]:
+) -> list[tuple[SessionSource, Path]]:
     path = source_path(given)
-    for one in sources:
-        if one.recognize(path):
-            return one, path
-    if name != AUTO:
-        return source_named(name), path
+    found = [(one, path) for one in sources if name != AUTO or one.recognize(path)]
+    if found:
+        return found if path.is_dir() else found[:1]
     raise InvalidValueError(
         f"{os.fspath(given)} has no sessions of a known source ({', '.join(SOURCES)}). Name the "
-        "source if you know it.",
+        "source if you know it: --source, or source=.",
         field="paths",
     )
 
