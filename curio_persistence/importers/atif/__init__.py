@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from curio_persistence.importers.atif.trajectory import records
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import beginning
-from curio_persistence.importers.sessions.records import Found, SessionSource
+from curio_persistence.importers.sessions.records import Found, SessionSource, nowhere
 from curio_persistence.importers.traces.reading import finder, recognizer
 from curio_persistence.importers.traces.rows import read_rows
 
@@ -17,16 +16,11 @@ _BEGIN = 1 << 16
 _is_trajectory = re.compile(rb'"schema_version"\s*:\s*"ATIF-v\d').search
 
 
-def _places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
-    """Yield nothing: trajectories lie wherever they were saved."""
-    yield from ()
-
-
 def _is_ours(path: Path) -> bool:
     return _is_trajectory(beginning(path, _BEGIN)) is not None
 
 
-def _read(paths: Sequence[Path], context: SessionContext) -> Found:
+def _read(context: SessionContext) -> Found:
     for file in context.files():
         if context.is_read([file]):
             continue
@@ -35,4 +29,4 @@ def _read(paths: Sequence[Path], context: SessionContext) -> Found:
         context.has_read([file])
 
 
-SOURCE = SessionSource("atif", _places, recognizer(_is_ours), finder(_is_ours), _read)
+SOURCE = SessionSource("atif", nowhere, recognizer(_is_ours), finder(_is_ours), _read)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -78,14 +78,14 @@ def _is_ours(entry: Any) -> bool:
     return isinstance(entry, dict) and {"uuid", "sessionId", "type"} <= entry.keys()
 
 
-def _read(paths: Sequence[Path], context: SessionContext) -> Found:
+def _read(context: SessionContext) -> Found:
     for unit in sessions_in(context):
         yield from _read_session(unit, context)
 
 
 def _read_session(unit: SessionFiles, context: SessionContext) -> Found:
     reader = SessionReader(unit, context)
-    yield from reader.found()
+    yield from reader.records()
     context.has_read(unit.files, settled=reader.settled)
 
 

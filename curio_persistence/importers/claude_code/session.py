@@ -67,7 +67,7 @@ class SessionReader:
         self._command: tuple[Entry, str, datetime | None, SourceLocation] | None = None
         self._own_files = {agent_of(file.path) for file in unit.agents}
 
-    def found(self) -> Found:
+    def records(self) -> Found:
         """Yield the events and calls, and at the end the runs."""
         if self._unit.main is not None:
             yield from self._read_main(self._unit.main)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -42,15 +42,15 @@ def _recognize(path: Path) -> bool:
     return any(islice(_find(path, ReportBuilder()), 1))
 
 
-def _read(paths: Sequence[Path], context: SessionContext) -> Found:
-    rollouts = Rollouts(paths, context)
+def _read(context: SessionContext) -> Found:
+    rollouts = Rollouts(context)
     for file in rollouts.changed():
         reader = (
             ThreadReader(file, rollouts, context)
             if is_rollout(file.path)
             else ExecReader(file, context)
         )
-        yield from reader.found()
+        yield from reader.records()
         if not rollouts.is_packed(file):
             context.has_read([file], settled=reader.settled)
 

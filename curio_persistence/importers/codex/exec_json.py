@@ -38,7 +38,8 @@ class ExecReader:
         self._count = 0
         self._error: str | None = None
 
-    def found(self) -> Found:
+    def records(self) -> Found:
+        """Yield the turns, each after what happened in it."""
         for number, entry in self._context.lines(self._file):
             yield from self._line(entry, SourceLocation(self._file.name, number))
         if self._turn is not None:

@@ -50,12 +50,12 @@ def kind_of(path: Path) -> str | None:
 class Rollouts:
     """All files of an import; of a thread that has several, one counts."""
 
-    def __init__(self, roots: Sequence[Path], context: SessionContext) -> None:
+    def __init__(self, context: SessionContext) -> None:
         self._context = context
         self._threads: dict[str, SessionFile] = {}
         self._others: list[SessionFile] = []
         self._packed: set[Path] = set()
-        self._names = dict(self._read_names(roots))
+        self._names = dict(self._read_names(context.roots))
         for file in sorted(context.files(), key=_preference):
             found = _NAME.search(file.path.name)
             if found is None:

@@ -89,7 +89,8 @@ class ThreadReader:
         self._is_cancelled = self._is_complete = self._is_answered = False
         self._last: datetime | None = None
 
-    def found(self) -> Found:
+    def records(self) -> Found:
+        """Yield the turns, each after what happened in it."""
         for number, entry in self._rollouts.lines(self._file):
             line = line_of(number, entry)
             if line is None:

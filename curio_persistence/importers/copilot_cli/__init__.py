@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def _is_wanted(path: Path) -> bool:
     return path.name == _EVENTS or is_older
 
 
-def read(paths: Sequence[Path], context: SessionContext) -> Found:
+def read(context: SessionContext) -> Found:
     """Yield the turns of all sessions, and the agents that they started."""
     for file in context.files():
         if not context.is_read((file,)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from curio_persistence.importers.common.report import ReportBuilder
@@ -49,7 +49,7 @@ def _find(root: Path, report: ReportBuilder) -> Iterator[Path]:
         yield from walk(root, root, report, _is_wanted)
 
 
-def read(paths: Sequence[Path], context: SessionContext) -> Found:
+def read(context: SessionContext) -> Found:
     """Yield the turns of all sessions, and the agents that they started."""
     for chat in chats_of(context.files()):
         if not context.is_read(chat.files):

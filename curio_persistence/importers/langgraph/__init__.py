@@ -8,8 +8,9 @@ from curio_persistence.importers.common.sqlite_tables import Database
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.langgraph.threads import ThreadReader
 from curio_persistence.importers.sessions.context import SessionContext
-from curio_persistence.importers.sessions.databases import database_source, nowhere
+from curio_persistence.importers.sessions.databases import database_source
 from curio_persistence.importers.sessions.files import SessionFile
+from curio_persistence.importers.sessions.records import nowhere
 
 _OF_BOTH = {"thread_id", "checkpoint_ns", "checkpoint_id"}
 

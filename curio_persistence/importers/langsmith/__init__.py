@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from curio_persistence.importers.langsmith.runs import is_run, records, split
 from curio_persistence.importers.sessions.context import SessionContext
-from curio_persistence.importers.sessions.records import Found, SessionSource
+from curio_persistence.importers.sessions.records import Found, SessionSource, nowhere
 from curio_persistence.importers.traces.reading import finder, read_traces, recognizer
 from curio_persistence.importers.traces.rows import names_in
-
-
-def _places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
-    """Yield nothing: exports lie wherever they were saved."""
-    yield from ()
 
 
 def _is_ours(path: Path) -> bool:
     return is_run(names_in(path, "runs"))
 
 
-def _read(paths: Sequence[Path], context: SessionContext) -> Found:
+def _read(context: SessionContext) -> Found:
     return read_traces(context, [*context.files()], split, records)
 
 
-SOURCE = SessionSource("langsmith", _places, recognizer(_is_ours), finder(_is_ours), _read)
+SOURCE = SessionSource("langsmith", nowhere, recognizer(_is_ours), finder(_is_ours), _read)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from curio_persistence.importers.mlflow.database import is_mlflow, read_database
@@ -29,7 +29,7 @@ def _holds_traces(path: Path) -> bool:
     return is_trace(first_row(path) or {})
 
 
-def _read(paths: Sequence[Path], context: SessionContext) -> Found:
+def _read(context: SessionContext) -> Found:
     files = [*context.files()]
     folders = [file for file in files if is_in_mlruns(file.path)]
     for file in folders:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def _is_wanted(path: Path) -> bool:
     return path.suffix == ".db" and _is_rows(path)
 
 
-def read(paths: Sequence[Path], context: SessionContext) -> Found:
+def read(context: SessionContext) -> Found:
     """Yield the turns of all sessions, and the agents that they started."""
     with ExitStack() as opened:
         library = Library(context, list(_shelves(context, opened)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from curio_persistence.importers.phoenix.database import is_phoenix, read_database
@@ -22,7 +22,7 @@ def _holds_spans(path: Path) -> bool:
     return is_span(names_in(path, *LISTS))
 
 
-def _read(paths: Sequence[Path], context: SessionContext) -> Found:
+def _read(context: SessionContext) -> Found:
     return read_mixed(context, [*context.files()], is_phoenix, read_database, split, records)
 
 

@@ -131,7 +131,7 @@ class _Import:
             self._persistence, self._redaction, report, stored, metrics_only=self._metrics_only
         )
         try:
-            writer.take(context.counted(source.read(roots, context)))
+            writer.take(context.counted(source.read(context)))
             context.stored(None)
         except BaseException:
             with suppress(PersistenceError):  # The import itself says what failed.

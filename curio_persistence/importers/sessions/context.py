@@ -51,7 +51,7 @@ class SessionContext:
         self.metrics_only = metrics_only
         self.now = time.time()
         self.yielded = self.bytes_unchanged = 0
-        self._roots = roots
+        self.roots = roots
         self._persistence = persistence
         self._exclude = tuple(exclude)
         chosen = [str(since) if since else "", "metrics" if metrics_only else "", *sorted(exclude)]
@@ -65,7 +65,7 @@ class SessionContext:
 
     def files(self) -> Iterator[SessionFile]:
         """Yield the files of all places that hold sessions."""
-        for root in self._roots:
+        for root in self.roots:
             for path in self.source.find(root, self.report):
                 try:
                     yield SessionFile.at(path, root)

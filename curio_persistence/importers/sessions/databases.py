@@ -66,13 +66,8 @@ def database_source(name: str, places: Places, is_ours: IsOurs, read: Read) -> S
         places,
         lambda path: holds_database(path, is_ours),
         lambda root, report: find_databases(root, report, is_ours),
-        lambda paths, context: read_databases(context, is_ours, read),
+        lambda context: read_databases(context, is_ours, read),
     )
-
-
-def nowhere(environment: Mapping[str, str], home: Path) -> Iterable[Path]:
-    """Return no usual place: programs that use such a library name files of their own."""
-    return ()
 
 
 def read_databases(

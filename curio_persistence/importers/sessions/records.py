@@ -7,7 +7,7 @@ was found. A run comes after its events, and may come again with what is known b
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -34,15 +34,20 @@ class SessionSource(NamedTuple):
 
     `places(environment, home)` yields the usual folders or files, there or not. `recognize(path)`
     tells cheaply whether a file or folder is of this source. `find(root, report)` yields the files
-    in a place that hold sessions; see `sessions.files.walk`. `read(paths, context)` yields the
-    records of these places in bounded memory.
+    in a place that hold sessions; see `sessions.files.walk`. `read(context)` yields the records of
+    `context.files()` in bounded memory.
     """
 
     name: str
     places: Callable[[Mapping[str, str], Path], Iterable[Path]]
     recognize: Callable[[Path], bool]
     find: Callable[[Path, ReportBuilder], Iterable[Path]]
-    read: Callable[[Sequence[Path], SessionContext], Found]
+    read: Callable[[SessionContext], Found]
+
+
+def nowhere(environment: Mapping[str, str], home: Path) -> Iterable[Path]:
+    """Return no usual place, for files that lie wherever a user or a program chose."""
+    return ()
 
 
 def stable_id(source: str, *parts: object) -> str:
