@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from curio_persistence.importers.sessions.places import an_object
 from curio_persistence.importers.sessions.records import Turn, as_text
 from curio_persistence.importers.traces.values import Values, text
 from curio_persistence.models import AgentLLMUsage
@@ -20,9 +21,9 @@ _DETAILS = ("completion_tokens_details", "output_tokens_details")
 
 def call_of(step: Object, turn: Turn, values: Values, model: str | None) -> AgentLLMUsage:
     """Return the model call of an agent's step. Metrics of several calls are those of one here."""
-    metrics = _object(step.get("metrics"))
-    extra = _object(metrics.get("extra"))
-    nested = {**_object(extra.get(_DETAILS[0])), **_object(extra.get(_DETAILS[1]))}
+    metrics = an_object(step.get("metrics"))
+    extra = an_object(metrics.get("extra"))
+    nested = {**an_object(extra.get(_DETAILS[0])), **an_object(extra.get(_DETAILS[1]))}
     message = as_text(step.get("message"))
     return AgentLLMUsage(
         turn.agent_id,
@@ -59,7 +60,3 @@ def _kept(step: Object, extra: Object) -> dict[str, Any]:
 
 def _first(told: Object, names: Iterable[str]) -> Any:
     return next((told[name] for name in names if told.get(name) is not None), None)
-
-
-def _object(value: Any) -> Object:
-    return value if isinstance(value, dict) else {}

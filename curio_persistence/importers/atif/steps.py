@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.importers.atif.metrics import call_of
+from curio_persistence.importers.sessions.places import an_object, member, objects_in
 from curio_persistence.importers.sessions.records import (
     Found,
     SourceLocation,
@@ -47,8 +48,7 @@ class StepReader:
         self._context = context
         self._turn = turn
         self._steps: list[Any] = row["steps"]
-        agent = row.get("agent")
-        self._model = text(agent.get("model_name")) if isinstance(agent, dict) else None
+        self._model = text(member(row, "agent", "model_name"))
         self._location = location
         self._values = Values(context, location)
         self._at = at
@@ -158,9 +158,8 @@ class StepReader:
             if not is_of_call and data.keys() - {"subagent_trajectory_ref"}:
                 yield self._event(f"{key}/observation/{number}", "observation", data, key)
 
-    def _results_of(self, step: Object) -> Iterator[Object]:
-        observation = step.get("observation")
-        return objects_in(observation.get("results") if isinstance(observation, dict) else None)
+    def _results_of(self, step: Object) -> Iterable[Object]:
+        return objects_in(member(step, "observation", "results"))
 
     # --- events -------------------------------------------------------------------------------
 
@@ -184,8 +183,7 @@ def _finish(call: ToolCall, result: Object | None, values: Values) -> None:
     """Fill in what came of a call; ATIF has no field for errors, our own export's extra has."""
     if result is None:
         return
-    extra = result.get("extra")
-    told = extra if isinstance(extra, dict) else {}
+    told = an_object(result.get("extra"))
     call.result = result.get("content")
     if told.get("is_error"):
         call.error = text(told.get("error")) or as_text(call.result) or "error"
@@ -196,9 +194,3 @@ def _finish(call: ToolCall, result: Object | None, values: Values) -> None:
 
 def _span(key: str) -> str:
     return f"step-{key}"
-
-
-def objects_in(value: Any) -> Iterator[Object]:
-    return (
-        (each for each in value if isinstance(each, dict)) if isinstance(value, list) else iter(())
-    )

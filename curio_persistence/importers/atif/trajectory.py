@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.importers.atif.steps import StepReader, objects_in
+from curio_persistence.importers.atif.steps import StepReader
+from curio_persistence.importers.sessions.places import an_object, member, objects_in
 from curio_persistence.importers.sessions.records import Found, SourceLocation, Turn, stable_id
 from curio_persistence.importers.traces.values import Values, text
 from curio_persistence.models import AgentRun, AgentRunStatus, EventType, Score
@@ -36,12 +37,12 @@ def records(
         return
     fallback = file.path.stem if location.line is None else f"{file.path.stem}:{location.line}"
     session_id = text(row.get("session_id")) or text(row.get("trajectory_id")) or fallback
-    place = Place(session_id, session_id, None, datetime.fromtimestamp(file.changed, UTC), 0)
-    yield from _records(context, row, location, place)
+    position = Position(session_id, session_id, None, datetime.fromtimestamp(file.changed, UTC), 0)
+    yield from _records(context, row, location, position)
 
 
-class Place(NamedTuple):
-    """Where a trajectory stands: in which session, and below which run."""
+class Position(NamedTuple):
+    """The place of a trajectory: in which session, and below which run."""
 
     session_id: str
     fallback: str
@@ -54,18 +55,20 @@ class Place(NamedTuple):
     """The call of a tool that began it."""
 
 
-def _records(context: SessionContext, row: Object, location: SourceLocation, place: Place) -> Found:
-    trajectory_id = text(row.get("trajectory_id")) or place.fallback
-    turn = _turn(row, trajectory_id, location, place)
-    reader = StepReader(context, turn, trajectory_id, row, location, place.at)
+def _records(
+    context: SessionContext, row: Object, location: SourceLocation, position: Position
+) -> Found:
+    trajectory_id = text(row.get("trajectory_id")) or position.fallback
+    turn = _turn(row, trajectory_id, location, position)
+    reader = StepReader(context, turn, trajectory_id, row, location, position.at)
     found = [*reader.records()]  # These tell when it began.
     if turn.started_at is None:
-        turn.saw(place.at)
+        turn.saw(position.at)
     if not context.wants(text(turn.metadata.get("project")), turn.started_at):
         return
-    if place.call_id is not None:
-        began_id = stable_id(SOURCE, place.session_id, trajectory_id, "begin")
-        kind, span_id = EventType.RUN_STARTED.value, place.call_id
+    if position.call_id is not None:
+        began_id = stable_id(SOURCE, position.session_id, trajectory_id, "begin")
+        kind, span_id = EventType.RUN_STARTED.value, position.call_id
         yield turn.event(began_id, kind, turn.started_at, parent_span_id=span_id), location
     yield from found
     _end(turn, row, reader)
@@ -73,37 +76,40 @@ def _records(context: SessionContext, row: Object, location: SourceLocation, pla
     yield run, location
     for score in _scores(run, row, context, location):
         yield score, location
-    at, calls = turn.started_at or place.at, dict(_beginnings(row["steps"]))
-    for number, each in _embedded(row, context, location, place.depth):
-        fallback, depth = f"{trajectory_id}.{number}", place.depth + 1
+    at, calls = turn.started_at or position.at, dict(_beginnings(row["steps"]))
+    for number, each in _embedded(row, context, location, position.depth):
+        fallback, depth = f"{trajectory_id}.{number}", position.depth + 1
         call_id = calls.get(text(each.get("trajectory_id")))
-        below = Place(place.session_id, fallback, turn.run_id, at, depth, call_id)
+        below = Position(position.session_id, fallback, turn.run_id, at, depth, call_id)
         yield from _records(context, each, location, below)
 
 
 def _beginnings(steps: list[Any]) -> Iterator[tuple[str | None, str]]:
     """Yield the trajectories that calls of tools refer to, each with the call."""
     for step in objects_in(steps):
-        for result in objects_in(_object(step.get("observation")).get("results")):
+        for result in objects_in(member(step, "observation", "results")):
             if (call_id := text(result.get("source_call_id"))) is not None:
                 for reference in objects_in(result.get("subagent_trajectory_ref")):
                     yield text(reference.get("trajectory_id")), call_id
 
 
-def _turn(row: Object, trajectory_id: str, location: SourceLocation, place: Place) -> Turn:
-    agent = _object(row.get("agent"))
+def _turn(row: Object, trajectory_id: str, location: SourceLocation, position: Position) -> Turn:
+    agent = an_object(row.get("agent"))
     told = {"version": text(agent.get("version")), **{name: row.get(name) for name in _KEPT}}
-    more = {"agent": _object(agent.get("extra")), "tool_definitions": agent.get("tool_definitions")}
-    extra = {name: each for name, each in _object(row.get("extra")).items() if name != OURS}
-    ours = dict(_object(_ours(row).get("metadata")))
+    more = {
+        "agent": an_object(agent.get("extra")),
+        "tool_definitions": agent.get("tool_definitions"),
+    }
+    extra = {name: each for name, each in an_object(row.get("extra")).items() if name != OURS}
+    ours = dict(an_object(_ours(row).get("metadata")))
     ours.pop("source", None)
     metadata = {**ours, **told, **more, "extra": extra}
     return Turn(
         SOURCE,
-        place.session_id,
-        stable_id(SOURCE, place.session_id, trajectory_id),
+        position.session_id,
+        stable_id(SOURCE, position.session_id, trajectory_id),
         text(agent.get("name")) or SOURCE,
-        parent_run_id=place.parent_run_id,
+        parent_run_id=position.parent_run_id,
         location=location,
         metadata={name: value for name, value in metadata.items() if value not in (None, {}, [])},
     )
@@ -120,7 +126,7 @@ def _run(turn: Turn, row: Object, context: SessionContext, location: SourceLocat
     """Return the run, with what our own export told that ATIF has no field for."""
     run, ours = turn.to_run(), _ours(row)
     tags, values = ours.get("tags"), Values(context, location)
-    agent = _object(_object(row.get("agent")).get("extra"))
+    agent = an_object(member(row, "agent", "extra"))
     return replace(
         run,
         agent_name=text(agent.get("agent_name")) or run.agent_name,
@@ -150,7 +156,7 @@ def _scores(
 
 
 def _ours(row: Object) -> Object:
-    return _object(_object(row.get("extra")).get(OURS))
+    return an_object(member(row, "extra", OURS))
 
 
 def _embedded(
@@ -164,7 +170,3 @@ def _embedded(
             context.problem(*location, f"has more than {_DEEPEST} trajectories within each other")
         else:
             yield number, each
-
-
-def _object(value: Any) -> Object:
-    return value if isinstance(value, dict) else {}

@@ -19,6 +19,7 @@ from curio_persistence.importers.claude_code.entries import (
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.records import (
+    LONGEST_ID,
     SourceLocation,
     ToolCall,
     Turn,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 SOURCE_NAME = "claude-code"
 _SYNTHETIC = "<synthetic>"
-_LONGEST_ID = 255
 _MOST_OPEN = 32
 """Answers of a chain that may still get lines; an older one is complete."""
 
@@ -206,7 +206,7 @@ class Chain:
             usage_metrics={"usage": usage, "source": SOURCE_NAME} if usage else None,
             latency_ms=None if answer.latency_ms is None else round(answer.latency_ms),
             created_at=answer.at or self.turn.started_at,
-            span_id=answer.message_id[:255],
+            span_id=answer.message_id[:LONGEST_ID],
             cache_read_tokens=read,
             cache_write_tokens=write,
             cost_usd=answer.cost,
@@ -242,10 +242,10 @@ class Chain:
         answer: Answer | None,
     ) -> None:
         name = str(block.get("name") or block.get("type"))
-        span = None if answer is None else answer.message_id[:255]
+        span = None if answer is None else answer.message_id[:LONGEST_ID]
         self._session.callers[call_id] = self.turn.run_id
         self._tools.setdefault(
-            call_id, ToolCall(call_id[:255], name, block.get("input"), at, location, span)
+            call_id, ToolCall(call_id[:LONGEST_ID], name, block.get("input"), at, location, span)
         )
 
     def _result(self, block: Entry, result: Any, at: datetime | None) -> Iterator[ImportedRecord]:
@@ -311,7 +311,7 @@ def _usage_id(answer: Answer, session_id: str) -> str:
 def _own_id(ident: str) -> str:
     """Return an id as the receiver of OTLP makes it of the same call."""
     name = f"{SOURCE_NAME}:{ident}"
-    return name if len(name) <= _LONGEST_ID else stable_id(SOURCE_NAME, ident)
+    return name if len(name) <= LONGEST_ID else stable_id(SOURCE_NAME, ident)
 
 
 def _written(usage: Entry) -> Any:

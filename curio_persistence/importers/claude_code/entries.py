@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from curio_persistence.importers.common.writer import SourceLocation
+from curio_persistence.importers.sessions.places import an_object, objects_in
 
 Entry = dict[str, Any]
 
@@ -41,8 +42,7 @@ def key_of(entry: Entry, location: SourceLocation) -> str:
 
 def message_of(entry: Entry) -> Entry:
     """Return the message of an entry, or an empty one."""
-    message = entry.get("message")
-    return message if isinstance(message, dict) else {}
+    return an_object(entry.get("message"))
 
 
 def blocks_of(entry: Entry) -> Iterator[Entry]:
@@ -50,8 +50,8 @@ def blocks_of(entry: Entry) -> Iterator[Entry]:
     content = message_of(entry).get("content")
     if isinstance(content, str):
         yield {"type": "text", "text": content}
-    elif isinstance(content, list):
-        yield from (block for block in content if isinstance(block, dict))
+    else:
+        yield from objects_in(content)
 
 
 def text_of(entry: Entry) -> str:

@@ -18,6 +18,7 @@ from curio_persistence.importers.claude_code.entries import (
     STATE,
     TITLES,
     Entry,
+    blocks_of,
     command_in,
     is_command,
     is_injected,
@@ -29,7 +30,15 @@ from curio_persistence.importers.claude_code.units import SessionFiles, times_in
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
-from curio_persistence.importers.sessions.records import Found, SourceLocation, Turn, stable_id
+from curio_persistence.importers.sessions.places import an_object
+from curio_persistence.importers.sessions.records import (
+    LONGEST_ID,
+    Found,
+    SourceLocation,
+    Turn,
+    stable_id,
+)
+from curio_persistence.models import AgentRunStatus
 
 _ENVELOPE = frozenset(
     {
@@ -214,8 +223,7 @@ class SessionReader:
         self, chain: Chain, entry: Entry, location: SourceLocation
     ) -> Iterator[ImportedRecord]:
         """Take what the user said while the turn was going on; other attachments are state."""
-        attached = entry.get("attachment")
-        attached = attached if isinstance(attached, dict) else {}
+        attached = an_object(entry.get("attachment"))
         prompt = attached.get("prompt")
         if not isinstance(prompt, str) or attached.get("type") != "queued_command":
             self.context.skip("state lines")
@@ -259,7 +267,7 @@ class SessionReader:
             SOURCE_NAME,
             self._unit.session_id,
             run_id,
-            agent_id[:255],
+            agent_id[:LONGEST_ID],
             started_at=at,
             finished_at=at,
             location=location,
@@ -273,14 +281,13 @@ class SessionReader:
         if at is not None:
             for chain in self._turns[at + 1 :]:
                 chain.rewound = True
-                chain.turn.status = "cancelled"
+                chain.turn.status = AgentRunStatus.CANCELLED.value
 
     # --- agents --------------------------------------------------------------------------------
 
     def _progress(self, entry: Entry, location: SourceLocation) -> Iterator[ImportedRecord]:
-        data = entry.get("data")
-        agent = data.get("agentId") if isinstance(data, dict) else None
-        inner = data.get("message") if isinstance(data, dict) else None
+        data = an_object(entry.get("data"))
+        agent, inner = data.get("agentId"), data.get("message")
         if not isinstance(agent, str) or not isinstance(inner, dict):
             self.context.skip("progress")
             return
@@ -375,7 +382,4 @@ class SessionReader:
 
 
 def _has_results(entry: Entry) -> bool:
-    content = message_of(entry).get("content")
-    return isinstance(content, list) and any(
-        isinstance(block, dict) and block.get("type") == "tool_result" for block in content
-    )
+    return any(block.get("type") == "tool_result" for block in blocks_of(entry))

@@ -13,12 +13,15 @@ from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
 from curio_persistence.importers.sessions.records import (
+    LONGEST_ID,
     Found,
     SourceLocation,
     ToolCall,
     Turn,
+    mcp_name,
     stable_id,
 )
+from curio_persistence.models import AgentRunStatus
 
 _MESSAGES = {"agent_message", "assistant_message"}
 _ARGUMENTS = ("command", "arguments", "query", "changes", "prompt")
@@ -44,7 +47,7 @@ class ExecReader:
             yield from self._line(entry, SourceLocation(self._file.name, number))
         if self._turn is not None:
             self.settled = self._context.is_still(self._file)
-            yield from self._end("error", self._error or UNFINISHED)
+            yield from self._end(AgentRunStatus.ERROR, self._error or UNFINISHED)
 
     def _line(self, entry: dict[str, Any], location: SourceLocation) -> Iterator[ImportedRecord]:
         kind, item = entry.get("type"), entry.get("item")
@@ -59,7 +62,7 @@ class ExecReader:
             said = error.get("message") if isinstance(error, dict) else entry.get("message")
             self._error = str(said or "error")
             if kind == "turn.failed":
-                yield from self._end("error", self._error)
+                yield from self._end(AgentRunStatus.ERROR, self._error)
         elif kind == "item.completed" and isinstance(item, dict):
             yield from self._item(item, location)
         elif kind not in ("item.started", "item.updated"):
@@ -83,12 +86,12 @@ class ExecReader:
             if self._context.is_new(event_id):
                 found = call(self._turn, event_id, usage, "", self._at, location, self._context)
                 yield found, location
-        yield from self._end("completed", None)
+        yield from self._end(AgentRunStatus.COMPLETED, None)
 
-    def _end(self, status: str, error: str | None) -> Iterator[ImportedRecord]:
+    def _end(self, status: AgentRunStatus, error: str | None) -> Iterator[ImportedRecord]:
         turn, self._turn = self._turn, None
         if turn is not None:
-            turn.status, turn.error, turn.finished_at = status, error, None
+            turn.status, turn.error, turn.finished_at = status.value, error, None
             yield turn.to_run(), turn.location
 
     def _item(self, item: dict[str, Any], location: SourceLocation) -> Iterator[ImportedRecord]:
@@ -106,9 +109,11 @@ class ExecReader:
 
     def _tool(self, kind: str, item: dict[str, Any], turn: Turn, location: SourceLocation) -> Any:
         server, tool = item.get("server"), item.get("tool")
-        name = f"mcp__{server}__{tool}" if server and tool else kind
+        name = mcp_name(server, tool) if server and tool else kind
         key = f"{turn.run_id.rsplit('/', 1)[1]}/{item.get('id') or location.line}"
-        called = ToolCall(str(item.get("id") or key)[:255], name, at=self._at, location=location)
+        called = ToolCall(
+            str(item.get("id") or key)[:LONGEST_ID], name, at=self._at, location=location
+        )
         called.arguments = next((item[it] for it in _ARGUMENTS if item.get(it) is not None), None)
         called.result = next((item[it] for it in _RESULTS if item.get(it) is not None), None)
         if item.get("status") == "failed" or item.get("exit_code"):

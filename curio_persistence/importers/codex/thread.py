@@ -21,7 +21,9 @@ from curio_persistence.importers.codex.usage import Counted, call, usage_id
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
+from curio_persistence.importers.sessions.places import an_object, member
 from curio_persistence.importers.sessions.records import (
+    LONGEST_ID,
     Found,
     SourceLocation,
     ToolCall,
@@ -29,6 +31,7 @@ from curio_persistence.importers.sessions.records import (
     as_text,
     stable_id,
 )
+from curio_persistence.models import AgentRunStatus
 
 _CALLS = {
     "function_call": None,
@@ -189,7 +192,7 @@ class ThreadReader:
             SOURCE_NAME,
             self._session_id,
             stable_id(SOURCE_NAME, self._session_id, key),
-            (self._agent or SOURCE_NAME)[:255],
+            (self._agent or SOURCE_NAME)[:LONGEST_ID],
             objective=text,
             started_at=self._last,
             finished_at=self._last,
@@ -228,12 +231,14 @@ class ThreadReader:
 
     def _outcome(self, *, is_open: bool) -> tuple[str, str | None]:
         if self._is_cancelled:
-            return "cancelled", None
+            return AgentRunStatus.CANCELLED.value, None
         if self._error is not None:
-            return "error", self._error
+            return AgentRunStatus.ERROR.value, self._error
         if is_open and self._context.is_live(self._file, self._last):
-            return "running", None
-        return ("error", UNFINISHED) if is_open else ("completed", None)
+            return AgentRunStatus.RUNNING.value, None
+        if is_open:
+            return AgentRunStatus.ERROR.value, UNFINISHED
+        return AgentRunStatus.COMPLETED.value, None
 
     # --- items ---------------------------------------------------------------------------------
 
@@ -275,7 +280,7 @@ class ThreadReader:
             name = f"{namespace.removesuffix('__')}__{name}"
         call_id = payload.get("call_id")
         key = call_id if isinstance(call_id, str) and call_id else str(line.number)
-        tool = ToolCall(key[:255], name, arguments_of(payload), self._last, location)
+        tool = ToolCall(key[:LONGEST_ID], name, arguments_of(payload), self._last, location)
         if call_id is None and payload.get("status") in ("completed", "failed"):
             tool.error = "failed" if payload["status"] == "failed" else None
             yield from self._finished(tool)
@@ -371,10 +376,7 @@ class ThreadReader:
 
 def _spawn_in(meta: dict[str, Any]) -> dict[str, Any]:
     """Return what a thread's beginning tells of the one that started it."""
-    place: Any = meta.get("source")
-    for name in ("subagent", "thread_spawn"):
-        place = place.get(name) if isinstance(place, dict) else None
-    return place if isinstance(place, dict) else {}
+    return an_object(member(meta, "source", "subagent", "thread_spawn"))
 
 
 def _without_history(payload: dict[str, Any]) -> dict[str, Any]:

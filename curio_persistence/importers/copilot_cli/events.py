@@ -11,7 +11,14 @@ from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.copilot_cli.calls import Calls, tokens_of
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
-from curio_persistence.importers.sessions.places import Place, member, text_of
+from curio_persistence.importers.sessions.places import (
+    Place,
+    an_object,
+    member,
+    objects_in,
+    text_of,
+)
+from curio_persistence.importers.sessions.records import mcp_name
 from curio_persistence.importers.sessions.turns import Conversation, OpenTurn, Tokens
 from curio_persistence.models import Level
 
@@ -36,8 +43,7 @@ class Event:
 
     @classmethod
     def of(cls, line: Mapping[str, Any], place: Place) -> Event:
-        data = line.get("data")
-        data = data if isinstance(data, Mapping) else {}
+        data = an_object(line.get("data"))
         agent = line.get("agentId") or data.get("parentToolCallId")
         key = str(line.get("id") or f"line-{place.line}")
         at = place.time(line.get("timestamp"))
@@ -188,7 +194,7 @@ class SessionReader:
         if thought := event.data.get("reasoningText"):
             key, data = f"{event.key}/thinking", {"text": text_of(thought)}
             yield from turn.event(key, "thinking", event.at, data, event.place)
-        for request in _objects(event.data.get("toolRequests")):
+        for request in objects_in(event.data.get("toolRequests")):
             self._begin_tool(turn, request, "name", event)
         model = str(event.data.get("model") or self._model)
         tokens = Tokens(output=event.place.count(event.data, "outputTokens"))
@@ -205,7 +211,7 @@ class SessionReader:
     ) -> None:
         call_id, name = str(call.get("toolCallId") or event.key), str(call.get(named) or "")
         server, tool = call.get("mcpServerName"), call.get("mcpToolName")
-        name = f"mcp__{server}__{tool}" if server and tool else name
+        name = mcp_name(server, tool) if server and tool else name
         turn.begin_tool(call_id, call_id, name, call.get("arguments"), event.at, event.place)
 
     def _tool_ended(self, event: Event) -> Iterator[ImportedRecord]:
@@ -246,11 +252,6 @@ class SessionReader:
         agent.saw(event.at)
         self._agents = {name: each for name, each in self._agents.items() if each is not agent}
         yield from agent.end(event.place, is_last=False, is_live=False)
-
-
-def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
-    value = value if isinstance(value, list) else []
-    return (each for each in value if isinstance(each, Mapping))
 
 
 _Handler = Callable[[SessionReader, Event], Iterator[ImportedRecord]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from curio_persistence.importers.common.json_lines import read_objects
@@ -13,7 +13,7 @@ from curio_persistence.importers.copilot_cli.calls import PROVIDER
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
 from curio_persistence.importers.sessions.places import Place, member
-from curio_persistence.importers.sessions.records import stable_id
+from curio_persistence.importers.sessions.records import milliseconds_between, stable_id
 from curio_persistence.importers.sessions.turns import Conversation, OpenTurn, Tokens
 from curio_persistence.models import EventType, Level
 
@@ -130,7 +130,7 @@ def _call(
         provider=PROVIDER,
         status="success" if error is None else "error",
         error_message=error,
-        latency_ms=_took(began, ended),
+        latency_ms=milliseconds_between(began, ended),
         prompt=_words(attributes, "gen_ai.input.messages"),
         text=_words(attributes, "gen_ai.output.messages"),
         usage_metrics=_numbers(attributes),
@@ -153,7 +153,9 @@ def _tool(
     args = member(attributes, "gen_ai.tool.call.arguments")
     turn.begin_tool(str(span["spanId"]), call_id, name, args, began, place)
     result = member(attributes, "gen_ai.tool.call.result")
-    return turn.end_tool(call_id, ended, result, error=_error(span), latency_ms=_took(began, ended))
+    return turn.end_tool(
+        call_id, ended, result, error=_error(span), latency_ms=milliseconds_between(began, ended)
+    )
 
 
 def _other(
@@ -164,7 +166,7 @@ def _other(
         turn.fail(error)
     data = {
         "name": str(span.get("name") or ""),
-        "latency_ms": _took(began, ended),
+        "latency_ms": milliseconds_between(began, ended),
         "attributes": span.get("attributes"),
         "error": error,
     }
@@ -195,10 +197,6 @@ def _error(span: Span) -> str | None:
     if member(span, "status", "code") != _ERROR:
         return None
     return str(member(span, "status", "message") or "error")
-
-
-def _took(began: datetime | None, ended: datetime | None) -> float | None:
-    return None if began is None or ended is None else (ended - began) / timedelta(milliseconds=1)
 
 
 def _time(value: Any, place: Place) -> datetime | None:

@@ -19,7 +19,7 @@ from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.gemini_cli.documents import read_document
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile, beginning
-from curio_persistence.importers.sessions.places import Place
+from curio_persistence.importers.sessions.places import Place, member, objects_in
 
 _HEAD = 4_096
 _SESSION = re.compile(rb'"sessionId"\s*:\s*"([^"\\]{1,200})"')
@@ -161,11 +161,10 @@ def changes_in(value: dict[str, Any]) -> dict[str, Any] | None:
 
 def listed_in(value: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the messages of the history that a line sets, by their ids."""
-    messages = (changes_in(value) or {}).get("messages")
     return {
         str(message["id"]): message
-        for message in (messages if isinstance(messages, list) else ())
-        if isinstance(message, dict) and is_message(message) and message.get("id")
+        for message in objects_in(member(changes_in(value), "messages"))
+        if is_message(message) and message.get("id")
     }
 
 

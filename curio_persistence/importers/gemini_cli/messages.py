@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from curio_persistence.importers.common.writer import ImportedRecord
-from curio_persistence.importers.sessions.places import Place, member, text_of
+from curio_persistence.importers.sessions.places import Place, member, objects_in, text_of
 from curio_persistence.importers.sessions.turns import OpenTurn, Tokens
 from curio_persistence.models import Level
 
@@ -43,10 +43,7 @@ def answer(
 
 
 def _thoughts(told: Any) -> str:
-    thoughts = (
-        [each for each in told if isinstance(each, Mapping)] if isinstance(told, list) else []
-    )
-    parts = ((each.get("subject"), each.get("description")) for each in thoughts)
+    parts = ((each.get("subject"), each.get("description")) for each in objects_in(told))
     return "\n".join(": ".join(str(part) for part in each if part) for each in parts)
 
 

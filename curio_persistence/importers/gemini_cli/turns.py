@@ -22,7 +22,7 @@ from curio_persistence.importers.gemini_cli.chats import (
 from curio_persistence.importers.gemini_cli.messages import answer, notice
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
-from curio_persistence.importers.sessions.places import member, text_of
+from curio_persistence.importers.sessions.places import objects_in, text_of
 from curio_persistence.importers.sessions.turns import Conversation, OpenTurn
 
 _ROOT_NOTE = ".project_root"
@@ -160,9 +160,8 @@ class _Reading:
             self._turn.cancel()
 
     def _note_agents(self, message: dict[str, Any]) -> None:
-        calls = message.get("toolCalls")
-        for call in calls if isinstance(calls, list) else ():
-            agent = member(call, "agentId")
+        for call in objects_in(message.get("toolCalls")):
+            agent = call.get("agentId")
             if isinstance(agent, str) and self._turn is not None:
                 self._starters[agent] = Starter(str(call.get("name") or ""), self._turn.run_id)
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+from curio_persistence.importers.sessions.places import objects_in
+
 Row = dict[str, Any]
 OBSERVATION, SCORE, TRACE = "observation", "score", "trace"
 _UNDERSCORE = re.compile("_([a-z])")
@@ -41,13 +43,13 @@ def split(row: Row) -> Iterator[tuple[str, Row]]:
     row = _camel(row)
     for name in _LISTS:
         if isinstance(row.get(name), list):
-            for each in _objects(row[name]):
+            for each in objects_in(row[name]):
                 yield from split(each)
             return
     kind = kind_of(row)
     if kind == TRACE and isinstance(row["id"], str):
         trace_id = row["id"]
-        parts = {name: _objects(row.pop(name, None)) for name in ("observations", "scores")}
+        parts = {name: objects_in(row.pop(name, None)) for name in ("observations", "scores")}
         yield trace_id, row
         for each in (*parts["observations"], *parts["scores"]):
             yield from split({"traceId": trace_id, **each})
@@ -63,7 +65,3 @@ def _camel(row: Row) -> Row:
 @lru_cache(1_024)
 def _camel_name(name: str) -> str:
     return _UNDERSCORE.sub(lambda found: found[1].upper(), name)
-
-
-def _objects(value: Any) -> list[Row]:
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

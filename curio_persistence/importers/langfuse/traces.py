@@ -11,7 +11,7 @@ from curio_persistence.importers.sessions.records import Found, SourceLocation
 from curio_persistence.importers.traces.records import records_of
 from curio_persistence.importers.traces.rows import Placed
 from curio_persistence.importers.traces.steps import TOOL, Judgement, ModelCall, Step, Trace
-from curio_persistence.importers.traces.values import Values, judged, text
+from curio_persistence.importers.traces.values import Values, judged, text, texts
 from curio_persistence.importers.traces.words import parsed
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def _trace(
     def first(name: str) -> Any:
         return next((row[name] for row in every if row.get(name)), None)
 
-    tags = parsed(first("tags"))
     return Trace(
         trace_id,
         text(told.get("name")) or text(first("traceName")),
@@ -60,7 +59,7 @@ def _trace(
         output=parsed(told.get("output")),
         session_id=text(first("sessionId")),
         user_id=text(first("userId")),
-        tags=tuple(filter(None, map(text, tags))) if isinstance(tags, list) else (),
+        tags=texts(parsed(first("tags"))),
         project=text(first("projectId")),
         version=text(first("release")),
         location=location,
@@ -119,9 +118,9 @@ def _score(row: Row, values: Values, location: SourceLocation) -> Judgement | No
 
 def _call(row: Row, values: Values) -> ModelCall:
     usage = _usage(row)
-    cached = {name: count for name, count in usage.items() if "input" in name}
-    written = {name: n for name, n in cached.items() if "creation" in name or "cache_write" in name}
-    read = {name: n for name, n in cached.items() if "cache" in name and name not in written}
+    given = {name: count for name, count in usage.items() if "input" in name}
+    written = {name: n for name, n in given.items() if "creation" in name or "cache_write" in name}
+    read = {name: n for name, n in given.items() if "cache" in name and name not in written}
     hour = {name: n for name, n in written.items() if "1h" in name}
     told = {
         "usage_details": usage or None,

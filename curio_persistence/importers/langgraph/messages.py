@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from curio_persistence.importers.common.writer import ImportedRecord
-from curio_persistence.importers.sessions.places import Place, member, text_of
+from curio_persistence.importers.sessions.places import Place, member, objects_in, text_of
 from curio_persistence.importers.sessions.turns import OpenTurn, Tokens
 
 _KINDS = {"user": "human", "assistant": "ai"}
@@ -66,7 +66,7 @@ def _answer(turn: OpenTurn, message: Message, place: Place) -> Iterator[Imported
     if thought := _thought(fields.get("content")):
         key = f"{message.key}/thinking"
         yield from turn.event(key, "thinking", message.at, {"text": thought}, place)
-    for call in _calls(fields):
+    for call in objects_in(fields.get("tool_calls")):
         call_id, name = str(call.get("id") or message.key), str(call.get("name") or "")
         key = f"{message.key}/{call_id}"
         turn.begin_tool(key, call_id, name, call.get("args"), message.at, place)
@@ -84,16 +84,8 @@ def _answer(turn: OpenTurn, message: Message, place: Place) -> Iterator[Imported
 
 def _thought(content: Any) -> str:
     """Return what a model thought, of the blocks in which Anthropic's answers have it."""
-    blocks = (
-        [each for each in content if isinstance(each, Mapping)] if type(content) is list else []
-    )
-    thoughts = (each.get("thinking") or each.get("reasoning") for each in blocks)
+    thoughts = (each.get("thinking") or each.get("reasoning") for each in objects_in(content))
     return "\n".join(str(thought) for thought in thoughts if thought)
-
-
-def _calls(fields: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    calls = fields.get("tool_calls")
-    return (call for call in calls if isinstance(call, Mapping)) if isinstance(calls, list) else ()
 
 
 def _tokens(place: Place, usage: Any) -> Tokens:

@@ -9,7 +9,7 @@ from curio_persistence.importers.sessions.records import Found, SourceLocation
 from curio_persistence.importers.traces.records import records_of
 from curio_persistence.importers.traces.rows import Placed
 from curio_persistence.importers.traces.steps import TOOL, ModelCall, Step, Trace
-from curio_persistence.importers.traces.values import Values, text
+from curio_persistence.importers.traces.values import Values, text, texts
 from curio_persistence.importers.traces.words import object_in, parsed
 
 if TYPE_CHECKING:
@@ -49,12 +49,11 @@ def _trace(trace_id: str, rows: list[Row], location: SourceLocation) -> Trace:
     threads = (each.get(name) for each in metadata for name in _THREAD)
     users = (each.get("user_id") for each in metadata)
     root = next((row for row in rows if _parent_of(row) is None), rows[0])
-    tags = root.get("tags")
     return Trace(
         trace_id,
         session_id=next(filter(None, map(text, threads)), None),
         user_id=next(filter(None, map(text, users)), None),
-        tags=tuple(filter(None, map(text, tags))) if isinstance(tags, list) else (),
+        tags=texts(root.get("tags")),
         project=text(root.get("session_name")) or text(root.get("session_id")),
         location=location,
     )

@@ -13,7 +13,7 @@ from curio_persistence.importers.llm.answers import Answer, AskedTool, ToolResul
 from curio_persistence.importers.llm.tokens import tokens_of
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
-from curio_persistence.importers.sessions.places import Place, text_of
+from curio_persistence.importers.sessions.places import Place, an_object, text_of
 from curio_persistence.importers.sessions.turns import Conversation
 
 _TABLES = {"threads", "turns", "messages", "parts"}
@@ -96,14 +96,10 @@ class _Threads:
         keys = (key for message in messages for (key,) in self._database.rows(_PARTS, message))
         rows = (self._database.row("parts", "id", key) for key in keys)
         return [
-            _Part(text_of(row["type"]), text_of(row["text"]), _object(place.json(row["payload"])))
+            _Part(text_of(row["type"]), text_of(row["text"]), an_object(place.json(row["payload"])))
             for row in rows
             if row is not None
         ]
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _text(parts: Iterable[_Part], kind: str = "text") -> str:

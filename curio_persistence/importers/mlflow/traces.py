@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from curio_persistence.importers.sessions.places import objects_in
 from curio_persistence.importers.sessions.records import Found, SourceLocation
 from curio_persistence.importers.traces.attributes import AttributeSpan, Told, trace_of
 from curio_persistence.importers.traces.records import records_of
@@ -166,5 +167,4 @@ def _id(value: Any) -> str | None:
 def spans_in(row: Row) -> list[Row]:
     """Return the spans of a trace; the file in `mlruns` has them at its top."""
     data = object_in(row.get("data"))
-    spans = data.get("spans") or row.get("spans")
-    return [each for each in spans if isinstance(each, dict)] if isinstance(spans, list) else []
+    return objects_in(data.get("spans") or row.get("spans"))

@@ -11,6 +11,7 @@ from curio_persistence.importers.openai_agents.usage import TurnUsage
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
 from curio_persistence.importers.sessions.places import Place, text_of
+from curio_persistence.importers.sessions.records import mcp_name
 from curio_persistence.importers.sessions.turns import Conversation, OpenTurn
 
 _RETURNS = {"function_call_output", "computer_call_output", "local_shell_call_output"}
@@ -117,7 +118,7 @@ def _tool(
 def _name(kind: str, item: Item) -> str:
     name = item.get("name")
     if kind == "mcp_call" and name:
-        return f"mcp__{item.get('server_label') or 'server'}__{name}"
+        return mcp_name(item.get("server_label") or "server", name)
     return str(name or kind.removesuffix("_call"))
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.opencode.library import Item
 from curio_persistence.importers.sessions.places import Place, member
+from curio_persistence.importers.sessions.records import milliseconds_between
 from curio_persistence.importers.sessions.turns import OpenTurn, Tokens
 
-_ABORTED = "MessageAbortedError"
+ABORTED = "MessageAbortedError"
 _SILENT = {"text", "step-start", "step-finish", "snapshot", "patch"}
 """The parts that are told with the message, or are OpenCode's own notes."""
 _EVENTS = {"retry", "file", "agent", "subtask", "compaction"}
@@ -63,7 +64,7 @@ def _call(
     if not tokens.input and not tokens.output:
         place.context.skip("message without tokens")
         return
-    took = (ended - at).total_seconds() * 1000 if at and ended and ended >= at else None
+    took = milliseconds_between(at, ended)
     yield from turn.call(
         message.id,
         at,
@@ -96,7 +97,7 @@ def _failed(turn: OpenTurn, error: Any, text: str) -> None:
     name = str(member(error, "name") or "error")
     message = member(error, "data", "message")
     turn.fail(message if isinstance(message, str) and message else name)
-    if name == _ABORTED:
+    if name == ABORTED:
         turn.cancel()
 
 

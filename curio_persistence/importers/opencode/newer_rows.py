@@ -10,6 +10,7 @@ from typing import Any
 
 from curio_persistence.importers.common.sqlite_tables import Database
 from curio_persistence.importers.opencode.library import Item, Json, Session, Shelf
+from curio_persistence.importers.opencode.messages import ABORTED
 from curio_persistence.importers.opencode.rows import session_in
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
@@ -25,7 +26,7 @@ GROUP BY session_id
 _MESSAGES = (
     f"SELECT CAST(time_created AS INTEGER), id FROM {_TABLE} WHERE session_id = ? AND {_READ}"
 )
-_ABORTED = ("abort", "interrupt", "cancel")
+_ABORTS = ("abort", "interrupt", "cancel")
 
 
 class NewerRows(Shelf):
@@ -97,8 +98,8 @@ def _total(tokens: Mapping[str, Any]) -> int:
 def _error(error: Any) -> Json:
     kind = str(member(error, "type") or member(error, "name") or "error")
     message = error if isinstance(error, str) else member(error, "message") or kind
-    is_aborted = any(word in kind.lower() for word in _ABORTED)
-    return {"name": "MessageAbortedError" if is_aborted else kind, "data": {"message": message}}
+    is_aborted = any(word in kind.lower() for word in _ABORTS)
+    return {"name": ABORTED if is_aborted else kind, "data": {"message": message}}
 
 
 def _parts(kind: str, data: Json) -> Iterator[Json]:

@@ -85,6 +85,16 @@ def member(value: Any, *names: str) -> Any:
     return value
 
 
+def an_object(value: Any) -> dict[str, Any]:
+    """Return an object as it is, and an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def objects_in(value: Any) -> list[dict[str, Any]]:
+    """Return the objects in a list; none for anything else."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 def text_of(value: Any) -> str:
     """Return a text; of a list of parts, those that are text."""
     if isinstance(value, str):

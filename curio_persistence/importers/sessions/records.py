@@ -9,12 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curio_persistence.importers.common.writer import ImportedRecord, SourceLocation
-from curio_persistence.models import MCP_CALL, TOOL_CALL, AgentRun, AgentRunEvent, EventType, Level
+from curio_persistence.models import (
+    MCP_CALL,
+    TOOL_CALL,
+    AgentRun,
+    AgentRunEvent,
+    AgentRunStatus,
+    EventType,
+    Level,
+)
 
 if TYPE_CHECKING:
     from curio_persistence.importers.common.report import ReportBuilder
@@ -25,7 +33,8 @@ __all__ = ["Found", "SessionSource", "SourceLocation", "ToolCall", "Turn"]
 Found = Generator[ImportedRecord]
 """What a reader yields."""
 
-_LONGEST_ID = 255
+LONGEST_ID = 255
+_MILLISECOND = timedelta(milliseconds=1)
 _NOWHERE = SourceLocation("")
 
 
@@ -53,7 +62,7 @@ def nowhere(environment: Mapping[str, str], home: Path) -> Iterable[Path]:
 def stable_id(source: str, *parts: object) -> str:
     """Return `<source>/<part>/…`; of a name that is too long, a digest in its place."""
     name = "/".join(map(str, (source, *parts)))
-    if len(name) <= _LONGEST_ID:
+    if len(name) <= LONGEST_ID:
         return name
     from hashlib import sha256
 
@@ -72,7 +81,7 @@ class Turn:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     final: str | None = None
-    status: str = "completed"
+    status: str = AgentRunStatus.COMPLETED.value
     error: str | None = None
     parent_run_id: str | None = None
     location: SourceLocation = _NOWHERE
@@ -127,7 +136,7 @@ class Turn:
             self.run_id,
             objective=self.objective,
             started_at=self.started_at,
-            finished_at=None if self.status == "running" else self.finished_at,
+            finished_at=None if self.status == AgentRunStatus.RUNNING.value else self.finished_at,
             final_synthesis_output=self.final,
             status=self.status,
             error_message=self.error,
@@ -155,8 +164,8 @@ class ToolCall:
 
     def end(self, at: datetime | None) -> None:
         """Take the time from the beginning to the end, where the source tells none."""
-        if self.latency_ms is None and at is not None and self.at is not None and at >= self.at:
-            self.latency_ms = (at - self.at).total_seconds() * 1000
+        if self.latency_ms is None:
+            self.latency_ms = milliseconds_between(self.at, at)
 
     def to_event(self, turn: Turn, event_id: str) -> AgentRunEvent:
         """Return the event; a tool named `mcp__server__tool` is an MCP server's."""
@@ -179,6 +188,18 @@ class ToolCall:
             span_id=self.call_id,
             parent_span_id=self.parent_span_id,
         )
+
+
+def milliseconds_between(began: datetime | None, ended: datetime | None) -> float | None:
+    """Return how long something took; None if a time is not known, or is before the other."""
+    if began is None or ended is None or ended < began:
+        return None
+    return (ended - began) / _MILLISECOND
+
+
+def mcp_name(server: object, tool: object) -> str:
+    """Return the name by which a tool of an MCP server is known."""
+    return f"mcp__{server}__{tool}"
 
 
 def _mcp_parts(name: str) -> tuple[str | None, str]:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.sessions.places import Place
-from curio_persistence.importers.sessions.records import ToolCall, Turn, stable_id
+from curio_persistence.importers.sessions.records import LONGEST_ID, ToolCall, Turn, stable_id
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
 
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
 
-_LONGEST_ID = 255
 NO_ANSWER = "no answer follows"
 CUT_OFF = "the log ends in the middle of a tool call"
 
@@ -127,7 +126,7 @@ class OpenTurn:
     ) -> Iterator[ImportedRecord]:
         """Yield one answer of a model."""
         self.saw(at)
-        more.setdefault("span_id", key[:_LONGEST_ID])
+        more.setdefault("span_id", key[:LONGEST_ID])
         usage = AgentLLMUsage(
             self._turn.agent_id,
             self.run_id,

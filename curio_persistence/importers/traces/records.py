@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.importers.sessions.files import STILL_AFTER
 from curio_persistence.importers.sessions.records import (
+    LONGEST_ID,
     Found,
     SourceLocation,
     ToolCall,
     Turn,
+    milliseconds_between,
     stable_id,
 )
 from curio_persistence.importers.traces.calls import counted_calls, first_step
@@ -31,7 +32,6 @@ from curio_persistence.models import (
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
 
-LONGEST_NAME = 255
 _SCORERS = {
     **dict.fromkeys(("HUMAN", "ANNOTATION"), "human"),
     **dict.fromkeys(("LLM", "LLM_JUDGE", "AI_JUDGE", "EVAL"), "model"),
@@ -94,7 +94,7 @@ def _turn_of(
         source,
         trace.session_id,
         stable_id(source, trace.trace_id),
-        (trace.name or (first.name if first else "") or source)[:LONGEST_NAME],
+        (trace.name or (first.name if first else "") or source)[:LONGEST_ID],
         asked_in(asked) or "",
         final=answered_in(answered),
         status=status,
@@ -179,7 +179,7 @@ def _usage(turn: Turn, trace: Trace, step: Step, call: ModelCall) -> AgentLLMUsa
         metrics or None,
         "success" if step.error is None else "error",
         step.error,
-        latency_ms=_milliseconds(step),  # type: ignore[arg-type]  # The column rounds it.
+        latency_ms=milliseconds_between(step.started_at, step.ended_at),  # type: ignore[arg-type]  # The column rounds it.
         created_at=step.ended_at or step.started_at,
         span_id=stable_id(step.step_id),
         cache_read_tokens=call.cache_read_tokens,
@@ -211,7 +211,7 @@ def _event(turn: Turn, trace: Trace, step: Step) -> AgentRunEvent:
     told = {
         "name": step.name,
         "kind": step.kind,
-        "latency_ms": _milliseconds(step),
+        "latency_ms": milliseconds_between(step.started_at, step.ended_at),
         "input": step.input,
         "output": step.output,
         "error": step.error,
@@ -231,12 +231,3 @@ def _event(turn: Turn, trace: Trace, step: Step) -> AgentRunEvent:
 
 def _parent_of(step: Step) -> str | None:
     return None if step.parent_id is None else stable_id(step.parent_id)
-
-
-def _milliseconds(step: Step) -> float | None:
-    if step.ended_at is None:
-        return None
-    return (step.ended_at - step.started_at) / _MILLISECOND
-
-
-_MILLISECOND = timedelta(milliseconds=1)

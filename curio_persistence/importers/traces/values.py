@@ -78,6 +78,11 @@ def text(value: Any) -> str | None:
     return str(value) or None
 
 
+def texts(value: Any) -> tuple[str, ...]:
+    """Return the names in a list; none for anything else."""
+    return tuple(filter(None, map(text, value))) if isinstance(value, list) else ()
+
+
 def exception_in(events: Any) -> str | None:
     """Return the message of the first exception among the events of a span."""
     events = parsed(events)
