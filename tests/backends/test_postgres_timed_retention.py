@@ -14,6 +14,7 @@ from curio_persistence.clock import Clock
 from curio_persistence.tables import EVENTS, TOMBSTONES, USAGE
 from tests.backends.conftest import Ask, Open
 from tests.support.hands import Hands
+from tests.support.meanings import Meanings
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -166,6 +167,21 @@ def test_words_of_a_month_are_forgotten_with_it(
     assert ask(f"SELECT count(*) FROM {schema_name}.agent_search_documents WHERE kind = 2") <= [
         (2,)
     ]
+
+
+def test_vectors_of_a_month_go_with_it(
+    open_postgres: Open, persistence: PostgresPersistence, ask: Ask, schema_name: str
+) -> None:
+    record(persistence, "run", day(2))
+    event = AgentRunEvent("agent", "run", timestamp=day(2), message="a slow network")
+    persistence.log_agent_run_event(event)
+    with open_postgres(embed=Meanings()) as embedding:
+        embedding.similarity.index_pending()
+    vectors = f"SELECT count(*) FROM {schema_name}.agent_embeddings"
+    assert ask(vectors) == [(1,)]
+    persistence.lifecycle.expire("90d")
+    assert "2026_02" not in sizes(ask, schema_name)
+    assert ask(vectors) == [(0,)]
 
 
 def test_expiry_makes_the_months_of_the_next_records(

@@ -20,7 +20,7 @@ from curio_persistence.clock import Clock
 from curio_persistence.store.base import Partition, Store
 from curio_persistence.store.filters import COUNT, Filter, Order, Where
 from curio_persistence.store.table import Table
-from curio_persistence.tables import EVENTS, RUNS, SESSIONS, SPANS, USAGE
+from curio_persistence.tables import EMBEDDINGS, EVENTS, RUNS, SESSIONS, SPANS, USAGE
 
 IdsByRun = dict[Table[Any], defaultdict[str, list[int]]]
 
@@ -283,8 +283,9 @@ class Expiry:
             self._totals.add_calls_of_runs((*part.where, some))
 
     def _forget(self, part: Partition) -> None:
-        """Remove the records of a partition from the search index, if they are in it."""
-        if self._indexing.metadata().version is None:
+        """Remove the records of a partition from the search index, and their vectors."""
+        has_vectors = self._store.select_columns(EMBEDDINGS, ("id",), (), 1)
+        if self._indexing.metadata().version is None and not has_vectors:
             return
         ids = part.table.part("id", part.table.ages_by)
         at = ids.names.index("id")
