@@ -47,9 +47,10 @@ def check_replica(store: Store, url: str, source: str | None, *, deep: bool) -> 
 
 
 def _with_source(url: str, name: str) -> str:
-    if "source=" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}source={quote(name, safe='')}"
+    """Return the URL of a replica for one source, whichever it names."""
+    base, _, query = url.partition("?")
+    others = [each for each in query.split("&") if each and not each.startswith("source=")]
+    return f"{base}?{'&'.join([*others, 'source=' + quote(name, safe='')])}"
 
 
 class _Checking:

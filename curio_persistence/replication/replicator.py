@@ -12,6 +12,7 @@ from curio_persistence.backends.clickhouse.client import ClickHouseClient, open_
 from curio_persistence.backends.clickhouse.ddl import upgrade
 from curio_persistence.backends.clickhouse.registry import Lease, register
 from curio_persistence.backends.clickhouse.sink import Noted, Sink
+from curio_persistence.backends.clickhouse.store import ClickHouseStore
 from curio_persistence.capabilities.arguments import checked_id
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.progress import Progress
@@ -43,6 +44,8 @@ def replicate(
             "A transaction is open in this thread, which sees rows that are not committed: "
             "end it before you replicate."
         )
+    if isinstance(store, ClickHouseStore):
+        raise UnsupportedError(f"{store.location} is a replica: replicate its sources instead.")
     given = None if source is None else checked_id("source", source)
     with opened(store, url, given) as replicator:
         replicator.progress = progress

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from curio_persistence.backends.clickhouse import ddl
+from curio_persistence.backends.clickhouse.address import read_address
 from curio_persistence.backends.clickhouse.client import ClickHouseClient, open_client
 from curio_persistence.backends.clickhouse.errors import not_opened
 from curio_persistence.backends.sql import migrations
@@ -149,6 +150,11 @@ def test_a_url_that_cannot_be_read_is_refused_without_its_password(url: str) -> 
     with pytest.raises(ConfigurationError) as caught:
         open_client(url)
     assert "cret" not in str(caught.value)
+
+
+def test_the_default_name_of_a_source_is_read_as_it_is_written() -> None:
+    name = "2026-11-30T22:28:35.192358+00:00"
+    assert read_address(f"chdb:///directory?source={name}").source == name
 
 
 def test_a_server_that_is_away_is_an_error_without_the_password() -> None:

@@ -187,6 +187,17 @@ def test_a_write_is_refused_and_names_the_source(
                 write()
 
 
+def test_a_replica_is_not_replicated(replica: Persistence, url: str) -> None:
+    with pytest.raises(UnsupportedError, match="is a replica: replicate its sources"):
+        replica.replicate(url)
+    [check] = [check for check in replica.diagnose() if check.name == "sources"]
+    assert "The replica" not in check.message
+
+
+def test_a_check_is_of_the_source_that_is_named(source: Persistence, url: str) -> None:
+    assert source.check_replica(f"{url}&source=another", source="main", deep=True).ok
+
+
 def test_what_is_not_replicated_is_an_error_and_not_nothing(replica: Persistence) -> None:
     for ask in (replica.audit.query, replica.alerts.list, replica.keys.list):
         with pytest.raises(UnsupportedError, match="ask the database itself"):

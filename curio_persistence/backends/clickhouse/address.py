@@ -88,7 +88,8 @@ def _of_chdb(host: str, directory: str, given: dict[str, str]) -> Address:
 
 
 def _parameters(query: str) -> dict[str, Any]:
-    given = dict(parse_qsl(query, keep_blank_values=True))
+    # A plus is one: the names of sources have it in their times.
+    given = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))
     unknown = [name for name in given if name not in _PARAMETERS]
     if unknown:
         raise ConfigurationError(
