@@ -76,10 +76,9 @@ def run(options: Namespace, output: Output) -> int:
         raise ConfigurationError("--every is for --follow.")
     if options.follow and options.dry_run:
         raise ConfigurationError("--follow stores what comes: drop --dry-run.")
+    _check_found(options)  # Before a database is made for them.
     if options.dry_run:
-        report = _import(options, None)
-        return _told(report, options, output)
-    _find(options)  # Before a database is made for them.
+        return _told(_import(options, None), options, output)
     with database(options).get_persistence() as persistence:
         report = _import(options, persistence)
         code = _told(report, options, output)
@@ -88,7 +87,7 @@ def run(options: Namespace, output: Output) -> int:
         return code
 
 
-def _find(options: Namespace) -> list[SessionPlace]:
+def _check_found(options: Namespace) -> None:
     from curio_persistence import find_sessions
 
     places = find_sessions(options.path or None, source=options.source or "auto")
@@ -97,7 +96,6 @@ def _find(options: Namespace) -> list[SessionPlace]:
             "No sessions were found in the usual places: name a PATH with some, or see "
             "docs/importing.md for where each tool keeps them."
         )
-    return places
 
 
 def _import(options: Namespace, persistence: Persistence | None) -> SessionImportReport:
@@ -154,8 +152,6 @@ def _follow(persistence: Persistence, options: Namespace, output: Output, told: 
 
 
 def _told(report: SessionImportReport, options: Namespace, output: Output) -> int:
-    if not report.sources and not options.follow:
-        _find(options)
     if not output.for_people:
         if options.follow:
             output.json_line(report.to_dict())

@@ -19,7 +19,7 @@ _OF_SPANS = b'"github-copilot"', b'"copilot-cli"', b'"github.copilot.'
 _OF_EVENTS = b'"session.start"', b'"copilotVersion"', b'"copilot-agent"'
 
 
-def places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
+def _places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
     """Yield the folder with a folder for each session.
 
     The files of OpenTelemetry tell the same once more: they are read where they are named.
@@ -28,7 +28,7 @@ def places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
     yield (Path(chosen) if chosen else home / ".copilot") / _STATE
 
 
-def recognize(path: Path) -> bool:
+def _recognize(path: Path) -> bool:
     """Return whether a path is a session, such a file, or a folder with some."""
     if path.is_file():
         return _is_session(path) or _is_spans(path)
@@ -64,7 +64,7 @@ def _is_wanted(path: Path) -> bool:
     return path.name == _EVENTS or is_older
 
 
-def read(context: SessionContext) -> Found:
+def _read(context: SessionContext) -> Found:
     """Yield the turns of all sessions, and the agents that they started."""
     for file in context.files():
         if not context.is_read((file,)):
@@ -74,4 +74,4 @@ def read(context: SessionContext) -> Found:
             context.has_read((file,), settled=not reader.is_live)
 
 
-SOURCE = SessionSource("copilot-cli", places, recognize, _find, read)
+SOURCE = SessionSource("copilot-cli", _places, _recognize, _find, _read)

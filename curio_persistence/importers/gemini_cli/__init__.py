@@ -15,13 +15,13 @@ from curio_persistence.importers.sessions.records import Found, SessionSource
 _SUFFIXES = (".json", ".jsonl")
 
 
-def places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
+def _places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
     """Yield the folder in which each project has its chats."""
     chosen = environment.get("GEMINI_CLI_HOME")
     yield (Path(chosen) if chosen else home) / ".gemini" / "tmp"
 
 
-def recognize(path: Path) -> bool:
+def _recognize(path: Path) -> bool:
     """Return whether a path is a chat, or a folder with the chats of projects."""
     if path.is_file():
         return path.suffix in _SUFFIXES and session_in(path) is not None
@@ -49,7 +49,7 @@ def _find(root: Path, report: ReportBuilder) -> Iterator[Path]:
         yield from walk(root, root, report, _is_wanted)
 
 
-def read(context: SessionContext) -> Found:
+def _read(context: SessionContext) -> Found:
     """Yield the turns of all sessions, and the agents that they started."""
     for chat in chats_of(context.files()):
         if not context.is_read(chat.files):
@@ -58,4 +58,4 @@ def read(context: SessionContext) -> Found:
             context.has_read(chat.files, settled=not reader.is_live)
 
 
-SOURCE = SessionSource("gemini-cli", places, recognize, _find, read)
+SOURCE = SessionSource("gemini-cli", _places, _recognize, _find, _read)

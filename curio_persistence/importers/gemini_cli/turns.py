@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.common.writer import ImportedRecord
@@ -23,17 +23,10 @@ from curio_persistence.importers.gemini_cli.messages import answer, notice
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
 from curio_persistence.importers.sessions.places import objects_in, text_of
-from curio_persistence.importers.sessions.turns import Conversation, OpenTurn
+from curio_persistence.importers.sessions.turns import Conversation, OpenTurn, Starter
 
 _ROOT_NOTE = ".project_root"
 _LONGEST_PATH = 4_096
-
-
-class Starter(NamedTuple):
-    """The type of an agent, and the run that started it."""
-
-    agent: str
-    run_id: str
 
 
 class ChatReader:
@@ -153,7 +146,7 @@ class _Reading:
         if self._agent is None:
             self._turn = OpenTurn(self._conversation, key, at, text)
         else:
-            agent, parent = self._starters.get(self._agent, (None, None))
+            agent, parent = self._starters.get(self._agent, Starter())
             key = f"agent-{self._agent}"
             self._turn = OpenTurn(self._conversation, key, at, text, agent=agent, parent=parent)
         if self._is_rewound:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 
 from curio_persistence.importers.sessions.places import objects_in
+from curio_persistence.importers.traces.rows import Row
 
-Row = dict[str, Any]
 OBSERVATION, SCORE, TRACE = "observation", "score", "trace"
 _UNDERSCORE = re.compile("_([a-z])")
 _LISTS = ("data", "traces")

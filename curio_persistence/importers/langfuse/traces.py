@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from curio_persistence.importers.langfuse.parts import OBSERVATION, SCORE, TRACE, Row, kind_of
+from curio_persistence.importers.langfuse.parts import OBSERVATION, SCORE, TRACE, kind_of
 from curio_persistence.importers.sessions.records import Found, SourceLocation
 from curio_persistence.importers.traces.records import records_of
-from curio_persistence.importers.traces.rows import Placed
+from curio_persistence.importers.traces.rows import Placed, Row
 from curio_persistence.importers.traces.steps import TOOL, Judgement, ModelCall, Step, Trace
 from curio_persistence.importers.traces.values import Values, judged, text, texts
 from curio_persistence.importers.traces.words import parsed
@@ -118,26 +118,30 @@ def _score(row: Row, values: Values, location: SourceLocation) -> Judgement | No
 
 def _call(row: Row, values: Values) -> ModelCall:
     usage = _usage(row)
-    given = {name: count for name, count in usage.items() if "input" in name}
-    written = {name: n for name, n in given.items() if "creation" in name or "cache_write" in name}
-    read = {name: n for name, n in given.items() if "cache" in name and name not in written}
-    hour = {name: n for name, n in written.items() if "1h" in name}
+    given = _named("input", usage)
+    written = {**_named("creation", given), **_named("cache_write", given)}
+    read = {name: n for name, n in _named("cache", given).items() if name not in written}
     told = {
         "usage_details": usage or None,
         "completion_start_time": row.get("completionStartTime"),
-        "cache_write_1h_tokens": values.sum_of(hour, ""),
+        "cache_write_1h_tokens": values.sum_of(_named("1h", written).values()),
     }
     return ModelCall(
         model=text(row.get("model")) or text(row.get("providedModelName")) or "",
-        input_tokens=values.sum_of(usage, "input"),
-        output_tokens=values.sum_of(usage, "output"),
-        cache_read_tokens=values.sum_of(read, ""),
-        cache_write_tokens=values.sum_of(written, ""),
-        reasoning_tokens=values.sum_of(usage, "reasoning"),
+        input_tokens=values.sum_of(given.values()),
+        output_tokens=values.sum_of(_named("output", usage).values()),
+        cache_read_tokens=values.sum_of(read.values()),
+        cache_write_tokens=values.sum_of(written.values()),
+        reasoning_tokens=values.sum_of(_named("reasoning", usage).values()),
         cost=_cost(row, values),
         params=parsed(row.get("modelParameters")),
         metrics={name: value for name, value in told.items() if value is not None},
     )
+
+
+def _named(word: str, counts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the counts whose names have a word in them."""
+    return {name: count for name, count in counts.items() if word in name}
 
 
 def _usage(row: Row) -> Mapping[str, Any]:

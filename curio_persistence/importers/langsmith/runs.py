@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from curio_persistence.importers.sessions.records import Found, SourceLocation
 from curio_persistence.importers.traces.records import records_of
-from curio_persistence.importers.traces.rows import Placed
+from curio_persistence.importers.traces.rows import Placed, Row
 from curio_persistence.importers.traces.steps import TOOL, ModelCall, Step, Trace
 from curio_persistence.importers.traces.values import Values, text, texts
 from curio_persistence.importers.traces.words import object_in, parsed
@@ -15,7 +15,6 @@ from curio_persistence.importers.traces.words import object_in, parsed
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
 
-Row = dict[str, Any]
 
 _CALLS = frozenset({"llm", "embedding"})
 _THREAD = ("thread_id", "session_id", "conversation_id")

@@ -11,7 +11,7 @@ from curio_persistence.importers.sessions.places import objects_in
 from curio_persistence.importers.sessions.records import Found, SourceLocation
 from curio_persistence.importers.traces.attributes import AttributeSpan, Told, trace_of
 from curio_persistence.importers.traces.records import records_of
-from curio_persistence.importers.traces.rows import Placed
+from curio_persistence.importers.traces.rows import Placed, Row
 from curio_persistence.importers.traces.steps import Judgement
 from curio_persistence.importers.traces.values import Values, exception_in, judged, text
 from curio_persistence.importers.traces.words import object_in, parsed
@@ -19,7 +19,6 @@ from curio_persistence.importers.traces.words import object_in, parsed
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
 
-Row = dict[str, Any]
 _SPAN_ID_BYTES = 8
 _SESSION, _USER = "mlflow.trace.session", "mlflow.trace.user"
 _NAME, _REQUEST_ID = "mlflow.traceName", "mlflow.traceRequestId"

@@ -24,7 +24,7 @@ _DEPTH = 3
 """Below `storage`, a session is in `session/<project>/`."""
 
 
-def places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
+def _places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
     """Yield the folder of data: the same on every system."""
     if chosen := environment.get("OPENCODE_DATA_DIR"):
         yield Path(chosen)
@@ -33,7 +33,7 @@ def places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
     yield (Path(data) if data else home / ".local" / "share") / "opencode"
 
 
-def recognize(path: Path) -> bool:
+def _recognize(path: Path) -> bool:
     """Return whether a path is such a folder, its `storage`, a database, or an exported session."""
     if path.is_dir():
         folders = (path, path / "storage")
@@ -70,7 +70,7 @@ def _is_wanted(path: Path) -> bool:
     return path.suffix == ".db" and _is_rows(path)
 
 
-def read(context: SessionContext) -> Found:
+def _read(context: SessionContext) -> Found:
     """Yield the turns of all sessions, and the agents that they started."""
     with ExitStack() as opened:
         library = Library(context, list(_shelves(context, opened)))
@@ -103,4 +103,4 @@ def _shelves(context: SessionContext, opened: ExitStack) -> Iterator[Shelf]:
             context.problem(file.name, None, "has its messages elsewhere: name the folder storage")
 
 
-SOURCE = SessionSource("opencode", places, recognize, _find, read)
+SOURCE = SessionSource("opencode", _places, _recognize, _find, _read)

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.opencode.library import Family, Item, Library, Session
 from curio_persistence.importers.opencode.messages import answer, is_synthetic, is_whole, objective
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.places import Place, member
-from curio_persistence.importers.sessions.turns import Conversation, OpenTurn
-
-
-class Starter(NamedTuple):
-    """The type of an agent, and the run that started it."""
-
-    agent: str | None = None
-    run_id: str | None = None
+from curio_persistence.importers.sessions.turns import Conversation, OpenTurn, Starter
 
 
 class FamilyReader:

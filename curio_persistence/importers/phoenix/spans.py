@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from curio_persistence.importers.sessions.records import Found, SourceLocation
 from curio_persistence.importers.traces.attributes import AttributeSpan, Told, flat, trace_of
 from curio_persistence.importers.traces.records import records_of
-from curio_persistence.importers.traces.rows import Placed
+from curio_persistence.importers.traces.rows import Placed, Row
 from curio_persistence.importers.traces.steps import Judgement
 from curio_persistence.importers.traces.values import Values, exception_in, text
 from curio_persistence.importers.traces.words import object_in
@@ -16,7 +16,6 @@ from curio_persistence.importers.traces.words import object_in
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
 
-Row = dict[str, Any]
 LISTS = ("data", "spans")
 """What a page of the REST API, and a trace of the command line, call the list of spans."""
 _COLUMN = "attributes."

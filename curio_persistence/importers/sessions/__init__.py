@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -79,35 +80,25 @@ def import_sessions(
     return work.run(places)
 
 
+@dataclass(slots=True)
 class _Import:
     """One import of all sources."""
 
-    def __init__(
-        self,
-        persistence: Persistence | None,
-        redaction: Redaction,
-        *,
-        since: TimeLike | None,
-        metrics_only: bool,
-        exclude: Collection[str],
-        verify: bool,
-        progress: Progress | None,
-        total: int,
-    ) -> None:
-        self._persistence = persistence
-        self._redaction = redaction
-        self._since = since
-        self._metrics_only = metrics_only
-        self._exclude = exclude
-        self._verify = verify
-        self._progress = progress
-        self._total = total
-        self._done = 0
+    persistence: Persistence | None
+    redaction: Redaction
+    since: TimeLike | None
+    metrics_only: bool
+    exclude: Collection[str]
+    verify: bool
+    progress: Progress | None
+    total: int
+    done: int = 0
+    """Bytes of the sources that were read, of the total."""
 
     def run(self, places: Iterable[SessionPlace]) -> SessionImportReport:
         by_source = groupby(places, key=lambda place: place.source)
         reports = [self._take(name, tuple(some)) for name, some in by_source]
-        return SessionImportReport(tuple(reports), self._persistence is None)
+        return SessionImportReport(tuple(reports), self.persistence is None)
 
     def _take(self, name: str, places: tuple[SessionPlace, ...]) -> SourceReport:
         source, report = source_named(name), ReportBuilder()
@@ -115,12 +106,12 @@ class _Import:
         context = SessionContext(
             source,
             roots,
-            self._persistence,
+            self.persistence,
             report,
-            since=self._since,
-            metrics_only=self._metrics_only,
-            exclude=self._exclude,
-            verify=self._verify,
+            since=self.since,
+            metrics_only=self.metrics_only,
+            exclude=self.exclude,
+            verify=self.verify,
         )
 
         def stored(done: int, _: int | None) -> None:
@@ -128,7 +119,7 @@ class _Import:
             self._tell(report.bytes_read + context.bytes_unchanged)
 
         writer = SessionWriter(
-            self._persistence, self._redaction, report, stored, metrics_only=self._metrics_only
+            self.persistence, self.redaction, report, stored, metrics_only=self.metrics_only
         )
         try:
             writer.take(context.counted(source.read(context)))
@@ -137,17 +128,17 @@ class _Import:
             with suppress(PersistenceError):  # The import itself says what failed.
                 self._log(name, places, report)
             raise
-        self._done += sum(place.bytes for place in places)
+        self.done += sum(place.bytes for place in places)
         self._log(name, places, report)
-        return writer.tally.build(name, places, report, dry_run=self._persistence is None)
+        return writer.tally.build(name, places, report, dry_run=self.persistence is None)
 
     def _tell(self, bytes_done: int) -> None:
-        if self._progress is not None:
-            self._progress(min(self._done + bytes_done, self._total), self._total)
+        if self.progress is not None:
+            self.progress(min(self.done + bytes_done, self.total), self.total)
 
     def _log(self, name: str, places: Iterable[SessionPlace], report: ReportBuilder) -> None:
         """Add a line to the audit log, if something has come."""
         counts = {"runs": report.runs, "events": report.events, "usage": report.usage}
-        if self._persistence is not None and any(counts.values()):
+        if self.persistence is not None and any(counts.values()):
             where = ", ".join(str(place.path) for place in places)
-            log_import(self._persistence, f"sessions of {name}", where, counts)
+            log_import(self.persistence, f"sessions of {name}", where, counts)

@@ -29,6 +29,13 @@ class Tokens(NamedTuple):
     reasoning: int | None = None
 
 
+class Starter(NamedTuple):
+    """The type of an agent, and the run that started it; None is unknown."""
+
+    agent: str | None = None
+    run_id: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """A session of a source; `metadata` are the project and whatever else its runs have."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.importers.common.report import ReportBuilder
@@ -20,14 +20,13 @@ from curio_persistence.importers.sessions.databases import (
 )
 from curio_persistence.importers.sessions.files import walk
 from curio_persistence.importers.sessions.records import Found, SourceLocation
-from curio_persistence.importers.traces.rows import Placed, read_rows, suffix_of
+from curio_persistence.importers.traces.rows import Placed, Row, read_rows, suffix_of
 from curio_persistence.importers.traces.spool import by_trace
 
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
     from curio_persistence.importers.sessions.files import SessionFile
 
-Row = dict[str, Any]
 IsOurs = Callable[[Path], bool]
 Holds = Callable[[Database], bool] | None
 Split = Callable[[Row], Iterable[tuple[str, Row]]]

@@ -20,6 +20,7 @@ from curio_persistence.importers.exports.csv import csv_rows
 from curio_persistence.importers.traces.json_array import read_array
 
 Row = dict[str, Any]
+"""A row as the export has it."""
 Placed = tuple[Row, SourceLocation]
 
 _is_page = re.compile(rb'\{\s*"(?:data|traces|runs)"\s*:\s*\[').match

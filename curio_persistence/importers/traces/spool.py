@@ -11,9 +11,8 @@ from operator import itemgetter
 from typing import Any
 
 from curio_persistence.importers.common.writer import SourceLocation
+from curio_persistence.importers.traces.rows import Placed, Row
 
-Row = dict[str, Any]
-Placed = tuple[Row, SourceLocation]
 _TABLE = "CREATE TABLE rows (trace TEXT, row TEXT, location TEXT)"
 _INDEX = "CREATE INDEX by_trace ON rows (trace)"
 _PUT = "INSERT INTO rows VALUES (?, ?, ?)"

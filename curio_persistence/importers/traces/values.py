@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from math import isfinite
@@ -42,11 +42,12 @@ class Values:
         return self.utc((_EPOCH + timedelta(microseconds=value // 1_000)).isoformat())
 
     def tokens(self, value: Any) -> int | None:
+        """Return a number of tokens; None, and a problem, if it cannot be one."""
         return self._context.tokens(value, *self._location)
 
-    def sum_of(self, counts: Mapping[str, Any], word: str) -> int | None:
-        """Return the sum of the tokens whose names have a word in them; None without any."""
-        found = [self.tokens(each) for name, each in counts.items() if word in name]
+    def sum_of(self, counts: Iterable[Any]) -> int | None:
+        """Return the sum of numbers of tokens; None if there are none."""
+        found = map(self.tokens, counts)
         told = [each for each in found if each is not None]
         return sum(told) if told else None
 
