@@ -120,10 +120,10 @@ class Chain:
         yield from self.event("interrupted", key, at, location, message=text, level="warning")
 
     def close(self, *, last: bool, still: bool) -> Iterator[ImportedRecord]:
-        """Yield what is left of the turn, and set how it ended.
+        """Yield the remaining records of the turn, and set its status.
 
-        `last` is for the last turn of a file. Unless it is still, what may not be complete yet
-        waits for the next import.
+        `last` says that it is the last turn of a file, and `still` that nothing more is expected
+        in the file. In a file that may grow, what may be incomplete waits for the next import.
         """
         waits = last and not still
         for key in [*self._answers]:

@@ -31,9 +31,10 @@ class SessionFiles:
         return [*([self.main] if self.main else ()), *self.agents]
 
     def age(self) -> tuple[bytes, bool, bytes, str]:
-        """Return what sorts sessions, the older one first, of two with the same beginning too.
+        """Return a sort key that puts an original before the sessions that copied its entries.
 
-        A copy of entries does not begin with the state of the program, and ends later.
+        Both begin at the same time. Only an original begins with the state of the program, and a
+        copy ends later.
         """
         path = self.files[0].path
         first, last = times_in(path)

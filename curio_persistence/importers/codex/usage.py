@@ -68,7 +68,7 @@ class Counted:
         self._repeated = 0
 
     def changes(self, info: Any) -> dict[str, Any] | None:
-        """Return the tokens of a new call in a sum; None if there is none. This counts it."""
+        """Return the tokens by which a sum grew; None if it did not, which is counted."""
         if not isinstance(info, dict):
             self._context.skip("token_count without info")
             return None

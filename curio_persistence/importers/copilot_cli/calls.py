@@ -1,9 +1,10 @@
 """The model calls of a session, of which the log knows little before it is shut down.
 
 A shutdown has sums by model, of all calls since the session was begun or resumed: each sum is one
-row. Where no shutdown follows, each answer is a row, of which only the output is known. So it is
-with those before an hour of silence, after which an import takes a session for ended: what they
-tell is taken off the sums.
+row. Where no shutdown follows, each answer is a row, of which only the output is known.
+
+After an hour of silence an import considers a session ended, and stores its answers one by one. If
+a shutdown follows all the same, their tokens are subtracted from its sums.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from curio_persistence.importers.sessions.places import Place, member
 from curio_persistence.importers.sessions.turns import OpenTurn, Tokens
 
 PROVIDER = "copilot"
-"""Of these no list has prices: a subscription is paid in credits, which are no dollars."""
+"""A provider without list prices: a subscription is paid in credits, not in dollars."""
 
 
 class _Call(NamedTuple):
@@ -39,7 +40,7 @@ class Calls:
         self._last: datetime | None = None
 
     def until(self, at: datetime | None) -> Iterator[ImportedRecord]:
-        """Yield the calls that are held back, if it was silent for so long until this time."""
+        """Yield the calls that are held back, if nothing happened in the hour before this time."""
         last, self._last = self._last, at or self._last
         if last is None or at is None or (at - last).total_seconds() < STILL_AFTER:
             return
@@ -56,7 +57,7 @@ class Calls:
         tokens: Tokens,
         place: Place,
     ) -> None:
-        """Hold a call back, for its sum may follow."""
+        """Hold a call back, because a sum that includes it may follow."""
         self._held.append(_Call(turn, key, at, model, tokens, place))
 
     def one_by_one(self) -> Iterator[ImportedRecord]:

@@ -24,9 +24,9 @@ from curio_persistence.models import Level
 
 _EVENTS = "events"
 _SILENT = ("hook.", "assistant.turn_", "session.compaction_start", "session.idle")
-"""The beginnings of the types that tell nothing by themselves."""
+"""The beginnings of the types of lines that are no events."""
 _KEPT = ("session.", "tool.", "subagent.", "skill.", "system.", "permission.", "assistant.")
-"""Those of types that are events of their own."""
+"""The beginnings of the types of lines that become events of their own type."""
 _INJECTED = ("skill", "system")
 
 
@@ -104,7 +104,7 @@ class SessionReader:
         yield from ()
 
     def _learn(self, where: Any, **told: Any) -> None:
-        """Take what the runs from now on are told by."""
+        """Take the metadata of the runs that begin from now on."""
         told["project"] = member(where, "cwd") or member(where, "gitRoot")
         told["branch"] = member(where, "branch")
         self._told |= {name: value for name, value in told.items() if isinstance(value, str)}

@@ -95,8 +95,8 @@ def entries(file: SessionFile, context: SessionContext, report: ReportBuilder) -
 class History:
     """What a first reading of the files tells: which lines count, and what was taken back.
 
-    Of a message the last line counts. One without a line of its own is what the last history that
-    lists it says, in the place of the first.
+    If a message has several lines, the last one counts. A message that only histories list is read
+    where the first history lists it, with the content from the last.
     """
 
     def __init__(self, files: Sequence[SessionFile], context: SessionContext) -> None:

@@ -1,6 +1,6 @@
 """The tables of llm since version 0.36: threads, their turns, and a tree of messages.
 
-What is a turn there is one answer here. Its messages are found from its tip, upwards.
+A turn of llm is one answer here. Its messages are found by following the parents of its last one.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Item(NamedTuple):
 
 
 class Session(NamedTuple):
-    """What is told of a session. `state` changes with every message and part."""
+    """A session without its messages. `state` changes with every message and part."""
 
     id: str
     parent: str | None
@@ -34,7 +34,7 @@ class Session(NamedTuple):
     state: SessionFile
 
     def joined(self, other: Session | None) -> Session:
-        """Return what another shelf tells of the same session, changed by any change of this."""
+        """Return the session as another shelf has it, with a state that changes with either."""
         if other is None:
             return self
         size = self.state.size + other.state.size

@@ -1,4 +1,4 @@
-"""What a reader of sessions is given: the choices of the caller, and where to tell of trouble."""
+"""What a reader of sessions is given: the choices of the caller, and the report of problems."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class SessionContext:
                     self.problem(path.name, None, f"cannot be read: {error.strerror}")
 
     def is_read(self, files: Sequence[SessionFile]) -> bool:
-        """Return whether files that are read together are unchanged since; this counts them."""
+        """Return whether files were read before and are unchanged; if so, they are counted."""
         if not self._states.is_read(files, self._how, self.now):
             return False
         self.report.also["unchanged files"] += len(files)
@@ -101,7 +101,7 @@ class SessionContext:
         """Yield the objects of a file of JSON lines with their numbers; others are problems."""
         return read_objects(file.path, file.name, self.report)
 
-    # --- trouble -------------------------------------------------------------------------------
+    # --- problems -------------------------------------------------------------------------------
 
     def problem(self, file: str, line: int | None, why: object) -> None:
         """Tell what cannot be read; the rest is read all the same."""
@@ -120,7 +120,7 @@ class SessionContext:
     # --- values --------------------------------------------------------------------------------
 
     def moment(self, value: Any, file: str, line: int | None) -> datetime | None:
-        """Return a time; None, and a problem, if it is none or lies decades off. UTC by default."""
+        """Return a time, in UTC if it has no zone; None, and a problem, for an impossible one."""
         if value is None:
             return None
         try:

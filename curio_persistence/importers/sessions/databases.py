@@ -23,7 +23,7 @@ _BESIDE = ("-wal", "-shm", "-journal")
 Places = Callable[[Mapping[str, str], Path], Iterable[Path]]
 IsOurs = Callable[[Database], bool]
 Read = Callable[[Database, SessionFile, "SessionContext"], Generator[ImportedRecord, None, bool]]
-"""Yields the records of a database; returns whether all of its sessions have come to rest."""
+"""Yields the records of a database; returns whether nothing more is expected in its sessions."""
 
 
 def is_database(path: Path, is_ours: IsOurs) -> bool:
@@ -43,7 +43,7 @@ def begins_as_database(path: Path) -> bool:
 
 
 def find_databases(root: Path, report: ReportBuilder, is_ours: IsOurs) -> Iterator[Path]:
-    """Yield the databases of a source in a folder, or the file itself, whatever it is."""
+    """Yield the databases of a source in a folder; a file is yielded without a look into it."""
     if root.is_dir():
         yield from walk(root, root, report, lambda path: is_database(path, is_ours))
     elif root.exists():

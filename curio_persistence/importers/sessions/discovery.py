@@ -1,4 +1,4 @@
-"""Find the sessions of this machine's user, or tell of which source given files are."""
+"""Find the sessions of this machine's user, or the sources of files that are given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places in files, from which values are read: what cannot be is told, and taken as unknown."""
+"""Read values at a place in a file; an impossible value is a problem, and unknown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_DOLLARS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record stands: a line of a file, or what is named in it."""
+    """The place of a record: a line of a file, or a row or message in it."""
 
     context: SessionContext
     file: str

@@ -38,7 +38,7 @@ class Starter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A session of a source; `metadata` are the project and whatever else its runs have."""
+    """A session of a source. `metadata` has the project, and what else its runs get."""
 
     context: SessionContext
     id: str
@@ -117,7 +117,7 @@ class OpenTurn:
         self._turn.error = error
 
     def cancel(self, at: datetime | None = None) -> None:
-        """Note that the user stopped the turn, or took it back."""
+        """Note that the user stopped the turn, or rewound the conversation to before it."""
         self.saw(at)
         self.cancelled = True
 

@@ -11,7 +11,7 @@ def counted_calls(steps: Sequence[Step], *, outermost: bool = False) -> set[str]
     """Return the steps that count as model calls.
 
     A library's call contains the call of the client that it uses: they are one answer. The inner
-    one counts, or the outer one with `outermost`; of two of which one tells tokens, that one.
+    one counts, or the outer one with `outermost`. If only one of them has tokens, that one counts.
     """
     by_id = {step.step_id: step for step in steps}
     above = {step.step_id: [*_calls_above(step, by_id)] for step in steps if step.call}

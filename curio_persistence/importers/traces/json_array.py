@@ -25,7 +25,7 @@ def read_array(
 ) -> Generator[tuple[dict[str, Any], SourceLocation]]:
     """Yield the objects of the array in a file, or in its page, each with its first line.
 
-    What is no object is a problem of its own; behind what is not JSON nothing can be found.
+    An item that is no object is a problem, and reading goes on; it ends where the text is not JSON.
     """
     with TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape") as text:
         try:
