@@ -82,7 +82,8 @@ _INDEXED = stored_time("indexed_at")
 _STRIPPED = Column("stripped", codecs.encode_mark, optional=True)
 # The id of the trace of a run whose run_id does not tell it.
 _TRACE_ID = Column("trace_id", codecs.encode_optional_id, optional=True)
-_ORIGIN = tuple(map(optional_identifier, ORIGIN))
+# Labels, because a redactor has to see them too.
+_ORIGIN = tuple(Column(member, codecs.encode_label, optional=True) for member in ORIGIN)
 _INTERNAL = (_INDEXED, _STRIPPED, _TRACE_ID, *_ORIGIN)
 
 
@@ -95,10 +96,10 @@ def _derive(row: Row) -> None:
 
 def _derive_origin(row: Row, metadata: Mapping[str, Any]) -> None:
     """Keep the members that are short texts as columns."""
-    for column in _ORIGIN:
+    for member in ORIGIN:
         with suppress(ValueError, TypeError):
-            if value := column.encode(metadata.get(column.name)):
-                row[column.name] = value
+            if value := codecs.encode_optional_id(metadata.get(member)):
+                row[member] = value
 
 
 def derive_trace(row: Row) -> None:

@@ -372,6 +372,26 @@ def test_names_in_statistics_are_redacted(open_again: Open, content: str) -> Non
     assert metric_names(persistence) == [LABEL]
 
 
+@pytest.mark.parametrize("content", ["full", "metrics-only"])
+def test_the_origin_of_a_run_is_redacted(open_again: Open, content: str) -> None:
+    persistence = open_again(redactor="emails", capture_content=content)
+    origin = {"source": "tool", "project": f"/home/{SECRET}", "branch": f"fix/{SECRET}"}
+    persistence.create_agent_run(AgentRun("agent", "new", metadata=origin))
+    persistence.create_agent_run(AgentRun("agent", "changed"))
+    persistence.update_agent_run("changed", AgentRun("agent", "changed", metadata=origin))
+    kept = f"/home/{LABEL}"
+    stored = persistence._store.select_columns(RUNS, ("source", "project", "branch"), ())
+    assert {tuple(row) for row in stored} == {("tool", kept, f"fix/{LABEL}")}
+    assert len(persistence.query_agent_runs(project=kept)) == 2
+
+
+def test_an_origin_that_cannot_be_redacted_is_not_kept(open_again: Open) -> None:
+    persistence = open_again(redactor=fails)
+    persistence.create_agent_run(AgentRun("agent", "run", metadata={"project": SECRET}))
+    [row] = persistence._store.select_columns(RUNS, ("project",), ())
+    assert tuple(row) == (None,)
+
+
 def test_names_that_cannot_be_redacted_are_not_in_statistics(open_again: Open) -> None:
     persistence = open_again(redactor=fails)
     persistence.log_agent_run_event(tool_call("search"))
