@@ -43,13 +43,17 @@ def forget_meanings(store: Store, table: Table[Any], ids: Collection[int]) -> No
         store.delete(EMBEDDINGS, (Filter("row_id", "in", tuple(ids)), of_table))
 
 
-def expired_here(store: Store, run_ids: Iterable[StoredValue]) -> set[StoredValue]:
+def expired_here(
+    store: Store, run_ids: Iterable[StoredValue], *, or_erased: bool = False
+) -> set[StoredValue]:
     """Return those of the runs that expired in this database, and were not stored again since.
 
-    Records from elsewhere would bring these back, although their numbers are in the totals.
+    Records from elsewhere would bring these back, although their numbers are in the totals. With
+    `or_erased` those that somebody deleted are among them.
     """
     ids = tuple({run_id for run_id in run_ids if run_id is not None})
-    stones = (Filter("run_id", "in", ids), Filter("reason", "=", "expired"))
+    reasons = ("expired", "erased") if or_erased else ("expired",)
+    stones = (Filter("run_id", "in", ids), Filter("reason", "in", reasons))
     gone = {run_id for (run_id,) in store.select_columns(TOMBSTONES, ("run_id",), stones)}
     if gone:
         stored = (Filter("run_id", "in", tuple(gone)),)

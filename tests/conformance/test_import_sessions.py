@@ -93,3 +93,19 @@ def _check_runs(source: str, found: list[dict[str, Any]], expected: list[dict[st
         for name in ("objective", "final", "error"):
             if name in run:
                 assert words(one[name] or "").startswith(words(run[name])), (run["key"], name)
+
+
+def test_a_run_that_was_deleted_does_not_come_back_with_its_file(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    sample = next(each for each in SAMPLES if each.name == "claude-code")
+    paths = sample.copied_to(tmp_path)
+    import_sessions(paths, persistence, source=sample.source)
+    gone = next(run.run_id for run in persistence.iter_agent_runs() if run.parent_run_id is None)
+    persistence.delete_agent_run(gone)
+    before = _everything(persistence)
+    leave_still(tmp_path, hours=3)  # Another time, as of a file that has grown.
+    again = import_sessions(paths, persistence, source=sample.source, verify=True)
+    assert again.skipped["runs deleted before"] == 1
+    assert (again.runs, again.events, again.usage) == (0, 0, 0)
+    assert _everything(persistence) == before

@@ -17,6 +17,7 @@ from curio_persistence import InMemoryPersistence, import_sessions
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.langgraph.checkpoints import time_of
 from curio_persistence.importers.langgraph.decoding import UnreadableError, decode
+from curio_persistence.importers.sessions.discovery import find_sessions
 from curio_persistence.importers.sessions.files import walk
 from curio_persistence.importers.sessions.sources import SOURCES, source_named
 from tests.support.session_samples import EXPECTED, FOLDER, SAMPLES, Sample
@@ -165,3 +166,11 @@ def test_metrics_only_keeps_no_words(sample: Sample) -> None:
     everything = repr([stored, [event.to_dict() for some in events for event in some], calls])
     assert stored
     assert not {words for words in said | {*_WORDS} if len(words) > 5 and words in everything}
+
+
+def test_a_long_line_does_not_hide_whose_a_file_is(tmp_path: Path) -> None:
+    said = {"type": "user", "uuid": "u-1", "sessionId": "s"}
+    lines = [{"type": "summary"}, {"type": "attachment", "data": "x" * (40 << 20)}, said]
+    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    [place] = find_sessions([tmp_path])
+    assert (place.source, place.files) == ("claude-code", 1)

@@ -201,9 +201,11 @@ class Transfers(Capability):
         """Store the heads of chains whose links were copied."""
         Chains(self._store, self._clock, EVENT_CHAINS).adopt(heads)
 
-    def expired(self, run_ids: Iterable[StoredValue]) -> set[StoredValue]:
-        """Return those of the runs that expired here."""
-        return expired_here(self._store, run_ids)
+    def expired(
+        self, run_ids: Iterable[StoredValue], *, or_erased: bool = False
+    ) -> set[StoredValue]:
+        """Return those of the runs that expired here; with `or_erased`, or were deleted."""
+        return expired_here(self._store, run_ids, or_erased=or_erased)
 
     def log(self, table: Table[Any], rows: Sequence[Row]) -> int:
         """Append encoded rows, all or none, and return how many are new."""

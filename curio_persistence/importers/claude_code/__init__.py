@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ _PROJECTS = "projects"
 _NO_TRANSCRIPTS = {"journal.jsonl", "history.jsonl"}
 _LOOKED_AT = 30
 """Lines, and files, that are looked at to recognize a transcript."""
+_LONG = 1 << 20
 
 
 def _places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
@@ -63,13 +65,15 @@ def _recognize(path: Path) -> bool:
 
 
 def _head(path: Path) -> Iterator[Any]:
+    """Yield the values of the first lines; of long ones only those that are read at once."""
     try:
         with path.open("rb") as file:
-            for line in islice(iter(lambda: file.readline(1 << 20), b""), _LOOKED_AT):
-                try:
+            for _ in range(_LOOKED_AT):
+                line = file.readline(_LONG)
+                with suppress(ValueError):
                     yield json.loads(line)
-                except ValueError:
-                    continue
+                while len(line) == _LONG and not line.endswith(b"\n"):
+                    line = file.readline(_LONG)
     except OSError:
         return
 

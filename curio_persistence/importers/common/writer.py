@@ -60,6 +60,9 @@ class ImportWriter:
     persistence, as in a dry run, records are checked and forgotten.
     """
 
+    _keeps_deleted = False
+    """Whether runs that somebody deleted stay so, as those do that expired."""
+
     def __init__(
         self,
         persistence: Persistence | None,
@@ -125,7 +128,8 @@ class ImportWriter:
         transfers = self._persistence._transfers
         named = [row["run_id"] for rows in batch.rows.values() for row in rows]
         with self._persistence.transaction():
-            expired = transfers.expired([*named, *(run.run_id for run in batch.runs)])
+            ids = [*named, *(run.run_id for run in batch.runs)]
+            expired = transfers.expired(ids, or_erased=self._keeps_deleted)
             runs = [run for run in batch.runs if run.run_id not in expired]
             if runs:
                 self._write_runs(self._persistence, runs)
@@ -140,6 +144,7 @@ class ImportWriter:
         self._report.usage += usage
         found = sum(map(len, (*batch.rows.values(), judged)))
         self._report.skip("stored before", found - events - usage - scores)
+        self._report.skip("runs deleted before", len(batch.runs) - len(runs))
 
     def _of_stored_runs(self, persistence: Persistence, scores: list[Row]) -> list[Row]:
         """Return the scores whose runs are stored; those of a run that was refused are counted."""

@@ -31,6 +31,8 @@ _NAMES = ("source", "project", "branch", "version")
 class SessionWriter(ImportWriter):
     """Stores what the reader of a source yields; in a dry run it only checks and adds up."""
 
+    _keeps_deleted = True  # A file is read again whenever it has grown.
+
     def __init__(
         self,
         persistence: Persistence | None,
