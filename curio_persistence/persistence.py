@@ -958,7 +958,7 @@ class PostgresPersistence(Persistence):
         embed: EmbedLike = None,
         clock: Clock | None = None,
     ) -> None:
-        from curio_persistence.backends.postgres.dsn import libpq_settings
+        from curio_persistence.backends.postgres.dsn import libpq_settings, settings_for_reading
         from curio_persistence.backends.postgres.store import PostgresStore
 
         host, password, dsn = hidden(host), hidden(password), hidden(dsn)
@@ -978,9 +978,7 @@ class PostgresPersistence(Persistence):
             settings, min_connections=min_connections, layout=layout, read_only=read_only
         )
         if read_dsn:
-            replica = open_store(
-                libpq_settings(hidden(read_dsn)), min_connections=0, read_only=True
-            )
+            replica = open_store(settings_for_reading(read_dsn), min_connections=0, read_only=True)
             store.follow(replica, read_staleness)
         super().__init__(
             store,

@@ -181,6 +181,8 @@ def test_another_database_is_refused(
         persistence.count_agent_runs()
     with pytest.raises(ConfigurationError, match="read_staleness"):
         open_both(read_staleness=-1)
+    with pytest.raises(ConfigurationError, match=r"^read_dsn .*: .* does not know: schema"):
+        open_both(read_dsn=f"{primary.dsn}&schema=agent_sdk")
 
 
 def test_the_environment_names_the_standby() -> None:

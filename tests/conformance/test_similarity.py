@@ -511,6 +511,8 @@ def test_failures_that_mean_the_same_are_one_group(persistence: Persistence, clo
     assert len(persistence.similarity.failures(min_score=-1)) == 2
     with pytest.raises(InvalidValueError, match="min_score"):
         persistence.similarity.failures(min_score="high")  # type: ignore[arg-type]
+    with pytest.raises(InvalidValueError, match="min_score"):
+        persistence.similarity.failures(min_score=float("nan"))
 
 
 # --- deletion -------------------------------------------------------------------------------------

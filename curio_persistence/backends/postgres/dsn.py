@@ -34,6 +34,14 @@ def libpq_settings(dsn: str | None, **given: Any) -> dict[str, Any]:
     return settings
 
 
+def settings_for_reading(read_dsn: str) -> dict[str, Any]:
+    """Return the settings of a replica; errors name the argument."""
+    try:
+        return libpq_settings(hidden(read_dsn))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"read_dsn (CURIO_READ_DSN): {error}") from None
+
+
 def parse_dsn(dsn: str) -> dict[str, str]:
     """Return libpq's settings from a URL or a `key=value` string."""
     dsn = hidden(dsn)

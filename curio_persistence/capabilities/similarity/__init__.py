@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, partial
-from math import inf
+from math import inf, isnan
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Unpack, get_args
 
@@ -191,7 +191,8 @@ class Similarity(Capability):
         the most frequent of them, which stands for all. Half is right for the model that comes with
         the extra; others have other scores.
         """
-        if isinstance(min_score, bool) or not isinstance(min_score, int | float):
+        is_number = isinstance(min_score, int | float) and not isinstance(min_score, bool)
+        if not is_number or isnan(min_score):
             raise InvalidValueError(f"min_score is a number, not {min_score!r}.", field="min_score")
         where_of = partial(where_of_stats, filters, self._clock)
         return similar_failures(self._whole, where_of, self._model, min_score)
