@@ -22,6 +22,9 @@ from curio_persistence.tables import EMBEDDINGS, RUNS, TOMBSTONES
 from curio_persistence.tables.audit import audit_row
 from curio_persistence.tables.lifecycle import tombstone_row
 
+EMBEDDING_LOCK = "embeddings"
+"""The advisory lock of whoever stores vectors of texts."""
+
 
 def bury(
     store: Store,

@@ -11,6 +11,7 @@ import pytest
 from curio_persistence import AgentLLMUsage, AgentRun, AgentRunEvent, PostgresPersistence
 from curio_persistence.backends.postgres import timed
 from curio_persistence.clock import Clock
+from curio_persistence.store.base import Partition
 from curio_persistence.tables import EVENTS, TOMBSTONES, USAGE
 from tests.backends.conftest import Ask, Open
 from tests.support.hands import Hands
@@ -182,6 +183,29 @@ def test_vectors_of_a_month_go_with_it(
     persistence.lifecycle.expire("90d")
     assert "2026_02" not in sizes(ask, schema_name)
     assert ask(vectors) == [(0,)]
+
+
+def test_a_month_is_not_embedded_while_it_is_emptied(
+    open_postgres: Open,
+    persistence: PostgresPersistence,
+    ask: Ask,
+    schema_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record(persistence, "run", day(2))
+    event = AgentRunEvent("agent", "run", timestamp=day(2), message="a slow network")
+    persistence.log_agent_run_event(event)
+    embedding = open_postgres(embed=Meanings())
+    empty = persistence._store.empty_partition
+
+    def empty_later(part: Partition) -> None:
+        embedding.similarity.index_pending()
+        empty(part)
+
+    monkeypatch.setattr(persistence._store, "empty_partition", empty_later)
+    persistence.lifecycle.expire("90d")
+    assert "2026_02" not in sizes(ask, schema_name)
+    assert ask(f"SELECT count(*) FROM {schema_name}.agent_embeddings") == [(0,)]
 
 
 def test_expiry_makes_the_months_of_the_next_records(

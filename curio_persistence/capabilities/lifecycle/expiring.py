@@ -9,7 +9,7 @@ from time import monotonic, sleep
 from typing import Any, Protocol
 
 from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains
-from curio_persistence.capabilities.deletions import audit, bury
+from curio_persistence.capabilities.deletions import EMBEDDING_LOCK, audit, bury
 from curio_persistence.capabilities.lifecycle.expired_totals import ExpiredTotals
 from curio_persistence.capabilities.lifecycle.report import ExpireReport
 from curio_persistence.capabilities.lifecycle.settings import Lease
@@ -264,6 +264,7 @@ class Expiry:
     ) -> None:
         """Delete all rows of a partition at once, if it is as it was when it was judged."""
         with self._deletion():
+            self._store.advisory_lock(EMBEDDING_LOCK)  # Else vectors of these texts could be made.
             self._store.lock_partition(part)
             if not is_unchanged():
                 return
@@ -297,6 +298,7 @@ class Expiry:
         """Delete model calls that belong to no run."""
         while ids := self._some_ids(USAGE, where):
             with self._deletion():
+                self._store.advisory_lock(EMBEDDING_LOCK)  # No run of theirs can be locked.
                 self._delete_rows(USAGE, ids)
 
     def delete_spans(self, where: Where) -> None:

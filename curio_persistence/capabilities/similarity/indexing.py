@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.capabilities.consumers import Consumer
+from curio_persistence.capabilities.deletions import EMBEDDING_LOCK
 from curio_persistence.capabilities.search.indexing import Budget, Step
 from curio_persistence.capabilities.similarity.models import Model
 from curio_persistence.capabilities.similarity.texts import PARTS, Text, texts_of
@@ -27,7 +28,6 @@ from curio_persistence.tables import CHANGES, CONSUMERS, EMBEDDINGS, EVENTS, RUN
 if TYPE_CHECKING:
     from curio_persistence.capabilities.similarity.models import Vectors
 
-_LOCK = "embeddings"
 _BATCH = 256
 _REMEMBERED = 10_000
 """Vectors of texts that are kept, because agents say the same again and again."""
@@ -121,7 +121,7 @@ class Indexing:
         table, texts, ids = self._read(table, changes)
         vectors = self._vectors(texts)
         with self._store.transaction():
-            if not self._store.try_advisory_lock(_LOCK):
+            if not self._store.try_advisory_lock(EMBEDDING_LOCK):
                 return _BLOCKED
             if not consumer.advance(changes):
                 return _AGAIN  # Another process has embedded these meanwhile.
@@ -264,7 +264,7 @@ def delete_all(store: Store, model: str) -> int:
     """Delete the vectors of a model, and where it has come in the feeds; return how many."""
     where = (EMBEDDINGS.filter("model", "=", model),)
     with store.transaction():
-        store.advisory_lock(_LOCK)
+        store.advisory_lock(EMBEDDING_LOCK)
         store.delete(CONSUMERS, CONSUMERS.where(name=_consumer(model)))
         return store.delete(EMBEDDINGS, where)
 
