@@ -41,10 +41,14 @@ def refuse_another(store: Store, sink: Sink, feeds: Mapping[str, Feed]) -> None:
             raise _refusal(store, sink)
 
 
-def _has_another_row(store: Store, sink: Sink, table: Table[Any], ident: int) -> bool:
-    """Return whether the row with an id is another one in the source than in the replica."""
-    there = store.select_columns(table, ("created_at",), (Filter("id", "=", ident),))
-    here = sink.rows_between(table, ("created_at",), ident, ident + 1)
+def _has_another_row(store: Store, sink: Sink, table: Table[Any], upto: int) -> bool:
+    """Return whether the newest row, up to an id, is another one in the source than here."""
+    passed = (Filter("id", "<", upto + 1),)
+    [(newest,)] = store.aggregate(table, (Measure("max", "id"),), passed)
+    if newest is None:
+        return False
+    there = store.select_columns(table, ("created_at",), (Filter("id", "=", newest),))
+    here = sink.rows_between(table, ("created_at",), newest, newest + 1)
     return any(encode_time(at) != stored for (at,) in here for (stored,) in there)
 
 

@@ -105,6 +105,14 @@ def test_tables_of_another_program_are_refused(client: ClickHouseClient) -> None
             refused(client)
 
 
+def test_a_replica_without_one_of_its_tables_is_refused(client: ClickHouseClient) -> None:
+    ddl.upgrade(client)
+    client.command("DROP TABLE agent_run_events SYNC")
+    for use in (ddl.check, ddl.upgrade):
+        with pytest.raises(SchemaMismatchError, match="agent_run_events are gone. Remove it"):
+            use(client)
+
+
 def test_values_come_back_as_they_were_bound(client: ClickHouseClient) -> None:
     values = ("it's \\ 100% \0 \n é ✓", 7, -1.5)
     assert client.rows("SELECT %s, %s, %s, '%%'", values) == [(*values, "%")]

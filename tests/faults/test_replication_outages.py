@@ -117,3 +117,18 @@ def test_an_older_state_of_the_source_is_refused(
             older.delete_agent_run(f"new {number - 1}")
         with pytest.raises(ConflictError, match="restored from a backup"):
             older.replicate(url)
+
+
+def test_a_former_copy_of_the_file_is_refused_while_it_has_fewer_rows(
+    persistence: Persistence, path: Path, tmp_path: Path, bridge: Bridge
+) -> None:
+    url = bridge.url("copies")
+    record(persistence, "first")
+    copy = persistence.backup(tmp_path / "copy.db").path
+    for _ in range(5):
+        persistence.append_event("first", "agent", "lost")
+    persistence.replicate(url)
+    with SQLitePersistence(copy) as former:
+        former.append_event("first", "agent", "new")
+        with pytest.raises(ConflictError, match="another copy of the same file"):
+            former.replicate(url)

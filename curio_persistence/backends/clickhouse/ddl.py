@@ -21,6 +21,7 @@ REPLICATED = (*TABLES, EXPIRED_TOTALS, TOMBSTONES)
 """The tables whose rows a replica has. Their steps have the numbers of those of the sources."""
 SOURCES = "replica_sources"
 SYNC = "replica_sync"
+_OURS = {MIGRATIONS_TABLE, SOURCES, SYNC, *(table.name for table in REPLICATED)}
 
 
 def upgrade(client: ClickHouseClient) -> None:
@@ -35,6 +36,7 @@ def upgrade(client: ClickHouseClient) -> None:
                 f"INSERT INTO {MIGRATIONS_TABLE} VALUES (%s, %s, %s, %s, %s)",
                 (*step[:4], encode_time(utc_now())[:-6]),
             )
+    _refuse_incomplete(_catalog(client), client)
 
 
 def check(client: ClickHouseClient) -> None:
@@ -45,6 +47,7 @@ def check(client: ClickHouseClient) -> None:
     if catalog.version < migrations(DIALECT)[-1].version:
         command = f"curio-persistence replicate --to {client.address.name} --once"
         raise outdated(catalog, DIALECT, client.location, command)
+    _refuse_incomplete(catalog, client)
 
 
 def version(client: ClickHouseClient) -> int:
@@ -55,8 +58,7 @@ def version(client: ClickHouseClient) -> int:
 def _catalog(client: ClickHouseClient) -> Catalog:
     """Return which of our tables a replica has, and the steps that made them."""
     found = client.rows("SELECT name FROM system.tables WHERE database = currentDatabase()")
-    ours = {MIGRATIONS_TABLE, SOURCES, SYNC, *(table.name for table in REPLICATED)}
-    tables = {name: frozenset[str]() for (name,) in found if name in ours}
+    tables = {name: frozenset[str]() for (name,) in found if name in _OURS}
     applied = []
     if MIGRATIONS_TABLE in tables:
         applied = client.rows(
@@ -75,4 +77,18 @@ def _refuse_foreign(catalog: Catalog, client: ClickHouseClient) -> None:
             "another database.",
             found=names,
             wanted="no such tables, or those of a replica",
+        )
+
+
+def _refuse_incomplete(catalog: Catalog, client: ClickHouseClient) -> None:
+    """Refuse a replica of which tables are gone: it was copied in part, or somebody dropped them.
+
+    How far its sources were read is no longer true of it.
+    """
+    if missing := sorted(_OURS - catalog.tables.keys()):
+        raise SchemaMismatchError(
+            f"{client.location} is not whole: {', '.join(missing)} are gone. Remove it, or use "
+            "another database or directory, and replicate its sources anew.",
+            found=f"no {', '.join(missing)}",
+            wanted="all tables of a replica",
         )
