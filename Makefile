@@ -10,7 +10,7 @@ PYTHON  ?= python3
 WORKERS ?= 3
 TESTS   ?=
 
-# The backends of a test run; `all` adds SQLite in memory and older versions of PostgreSQL.
+# The backends of a test run; `all` adds SQLite in memory, older PostgreSQL and ClickHouse.
 BACKENDS ?= memory,sqlite,postgres18
 export CURIO_TEST_BACKENDS = $(BACKENDS)
 
