@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers.atif.steps import StepReader
 from curio_persistence.importers.sessions.places import an_object, member, objects_in
-from curio_persistence.importers.sessions.records import Found, SourceLocation, Turn, stable_id
+from curio_persistence.importers.sessions.records import (
+    UNFINISHED,
+    Found,
+    SourceLocation,
+    Turn,
+    stable_id,
+)
 from curio_persistence.importers.traces.values import Values, text
 from curio_persistence.models import AgentRun, AgentRunStatus, EventType, Score
 from curio_persistence.tables import SCORES
@@ -20,7 +26,6 @@ if TYPE_CHECKING:
     from curio_persistence.importers.sessions.files import SessionFile
 
 SOURCE, OURS = "atif", "curio"
-UNANSWERED = "The last prompt has no answer: the agent crashed, or was still going on."
 _KEPT = ("schema_version", "notes", "continued_trajectory_ref", "final_metrics")
 _OF_SCORE = ("name", "value", "label", "comment", "source", "span_id")
 _DEEPEST = 20
@@ -119,7 +124,7 @@ def _end(turn: Turn, row: Object, reader: StepReader) -> None:
     """Fill in how the trajectory ended: without a sum at its end it may have been cut off."""
     turn.objective, turn.final = reader.asked or "", reader.answered
     if reader.is_unanswered and not row.get("final_metrics"):
-        turn.status, turn.error = AgentRunStatus.ERROR.value, UNANSWERED
+        turn.status, turn.error = AgentRunStatus.ERROR.value, UNFINISHED
 
 
 def _run(turn: Turn, row: Object, context: SessionContext, location: SourceLocation) -> AgentRun:

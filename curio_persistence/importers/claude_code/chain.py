@@ -20,6 +20,7 @@ from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.records import (
     LONGEST_ID,
+    UNFINISHED,
     SourceLocation,
     ToolCall,
     Turn,
@@ -297,7 +298,6 @@ class Chain:
             turn.status, turn.error = AgentRunStatus.COMPLETED.value, None
 
 
-UNFINISHED = "The session ends within this turn: it crashed, or was still going on."
 """The message of a run of which it is only supposed that it failed."""
 
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from curio_persistence.importers.codex.rollouts import SOURCE_NAME
-from curio_persistence.importers.codex.thread import UNFINISHED
 from curio_persistence.importers.codex.usage import call
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
 from curio_persistence.importers.sessions.records import (
     LONGEST_ID,
+    UNFINISHED,
     Found,
     SourceLocation,
     ToolCall,

@@ -24,6 +24,7 @@ from curio_persistence.importers.sessions.files import SessionFile
 from curio_persistence.importers.sessions.places import an_object, member
 from curio_persistence.importers.sessions.records import (
     LONGEST_ID,
+    UNFINISHED,
     Found,
     SourceLocation,
     ToolCall,
@@ -63,7 +64,6 @@ _KNOWN = frozenset(
     }
 )
 """Kinds of lines that become events of their own type."""
-UNFINISHED = "The thread ends within this turn: it crashed, or was still going on."
 
 
 class ThreadReader:

@@ -33,6 +33,8 @@ __all__ = ["Found", "SessionSource", "SourceLocation", "ToolCall", "Turn"]
 Found = Generator[ImportedRecord]
 """What a reader yields."""
 
+UNFINISHED = "What is recorded ends within this run: it crashed, or was still going on."
+"""The error of a run without an end."""
 LONGEST_ID = 255
 _MILLISECOND = timedelta(milliseconds=1)
 _NOWHERE = SourceLocation("")

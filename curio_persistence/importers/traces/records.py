@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from curio_persistence.importers.sessions.files import STILL_AFTER
 from curio_persistence.importers.sessions.records import (
     LONGEST_ID,
+    UNFINISHED,
     Found,
     SourceLocation,
     ToolCall,
@@ -39,7 +40,6 @@ _SCORERS = {
 """Who judged, by the exporters' words; all others are code."""
 _EMPTY: tuple[Any, ...] = (None, "", {}, [])
 NOT_ENDED = "steps that had not ended yet"
-UNENDED = "The trace had no end when it was exported: it crashed, or was still going on."
 
 
 def records_of(
@@ -121,7 +121,7 @@ def _outcome(context: SessionContext, trace: Trace, first: Step | None) -> tuple
     if first.ended_at is None and trace.ended_at is None:
         if _is_going_on(context, first):
             return AgentRunStatus.RUNNING.value, None
-        return AgentRunStatus.ERROR.value, UNENDED
+        return AgentRunStatus.ERROR.value, UNFINISHED
     return AgentRunStatus.COMPLETED.value, None
 
 
