@@ -404,6 +404,19 @@ def test_a_check_up_tells_of_the_months(
     assert (level, message[:40]) == ("warning", "the last month of events is 2027-02: lat")
 
 
+@pytest.mark.parametrize("gone", ["agent_run_events_2026_11", "agent_llm_usage_early"])
+def test_a_check_up_finds_a_month_that_another_program_dropped(
+    open_postgres: Open, dsn: str, schema_name: str, gone: str
+) -> None:
+    persistence = open_postgres(layout="timed")
+    persistence._store.prepare_times(at(2026, 9))
+    with closing(psycopg2.connect(dsn)) as other, other, other.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {schema_name}.{gone}")
+    [found] = [each for each in persistence.diagnose() if each.name == "partitions"]
+    assert found.level == "error"
+    assert found.message.startswith(f"{gone[:15]}")
+
+
 def test_an_existing_database_is_copied_and_takes_the_name(
     dsn: str, open_postgres: Open, ask: Ask, schema_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -290,10 +290,10 @@ class PostgresTimed(PostgresDDL):
             (f"{month // 12:04}-{month % 12 + 1:02}", sizes[_name(EVENTS, month)])
             for month in self._months(EVENTS)
         ]
-        # An empty one has an empty page in each of its indexes.
-        least = min(sizes.values(), default=0)
+        least = min(sizes.values(), default=0)  # An empty one has a page in each of its indexes.
         before, after = (sizes.get(f"{EVENTS.name}_{end}", 0) - least for end in (_EARLY, _LATE))
-        found = health.Partitions(months, before, after)
+        gaps = self._read(health.GAPS, (self._schema_name,))
+        found = health.Partitions(months, before, after, gaps)
         return health.partitions(found, f"{utc_now():%Y-%m}")
 
     def _months(self, table: Table[Any]) -> list[int]:
