@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from curio_persistence import import_sessions
 from tests.cli.program import Program
 from tests.cli.test_help import ANSWER, PROMPT
 from tests.support.session_samples import FOLDER, copied
@@ -135,3 +137,27 @@ def test_a_folder_with_sessions_of_several_sources_is_read_by_each_of_them(
     assert found == {"claude-code": (10, 15), "codex": (8, 12)}
     problems = [len(source["stored"]["problems"]) for source in report["sources"]]
     assert problems == [1, 1], "what is of another tool is none"
+
+
+def test_a_place_that_cannot_be_read_is_told_and_the_others_are_imported(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied(FOLDER / "codex", home / ".codex")
+    refused = home / ".claude/projects"
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    # The tests may run as root, to whom nothing is forbidden.
+    is_dir, access = Path.is_dir, os.access
+    monkeypatch.setattr(Path, "is_dir", lambda path: _allowed(path, refused) and is_dir(path))
+    monkeypatch.setattr(os, "access", lambda path, mode: path != refused and access(path, mode))
+    report = import_sessions(None, None)
+    found = {source.source: source.runs for source in report.sources}
+    assert found == {"claude-code": 0, "codex": 8}
+    assert f"{refused}: cannot be read: Permission denied" in map(str, report.problems)
+
+
+def _allowed(path: Path, refused: Path) -> bool:
+    if path.is_relative_to(refused):
+        raise PermissionError(13, "Permission denied", str(path))
+    return True

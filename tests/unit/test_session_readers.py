@@ -171,6 +171,7 @@ def test_metrics_only_keeps_no_words(sample: Sample) -> None:
 def test_a_long_line_does_not_hide_whose_a_file_is(tmp_path: Path) -> None:
     said = {"type": "user", "uuid": "u-1", "sessionId": "s"}
     lines = [{"type": "summary"}, {"type": "attachment", "data": "x" * (40 << 20)}, said]
-    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    texts = [*map(json.dumps, lines[:2]), "[" * 100_000, json.dumps(said)]
+    (tmp_path / "s.jsonl").write_text("\n".join(texts))
     [place] = find_sessions([tmp_path])
     assert (place.source, place.files) == ("claude-code", 1)

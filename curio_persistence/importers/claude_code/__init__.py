@@ -70,7 +70,7 @@ def _head(path: Path) -> Iterator[Any]:
         with path.open("rb") as file:
             for _ in range(_LOOKED_AT):
                 line = file.readline(_LONG)
-                with suppress(ValueError):
+                with suppress(ValueError, RecursionError):
                     yield json.loads(line)
                 while len(line) == _LONG and not line.endswith(b"\n"):
                     line = file.readline(_LONG)

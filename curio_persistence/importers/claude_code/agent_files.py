@@ -32,6 +32,6 @@ def told_beside(path: Path) -> Entry:
             return {}
         with beside.open("rb") as file:
             found = json.loads(file.read(_MOST_META))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -66,11 +66,17 @@ class SessionContext:
     def files(self) -> Iterator[SessionFile]:
         """Yield the files of all places that hold sessions."""
         for root in self.roots:
-            for path in self.source.find(root, self.report):
-                try:
-                    yield SessionFile.at(path, root)
-                except OSError as error:
-                    self.problem(path.name, None, f"cannot be read: {error.strerror}")
+            try:
+                yield from self._files_in(root)
+            except OSError as error:  # Of the root itself.
+                self.problem(str(root), None, f"cannot be read: {error.strerror}")
+
+    def _files_in(self, root: Path) -> Iterator[SessionFile]:
+        for path in self.source.find(root, self.report):
+            try:
+                yield SessionFile.at(path, root)
+            except OSError as error:
+                self.problem(path.name, None, f"cannot be read: {error.strerror}")
 
     def is_read(self, files: Sequence[SessionFile]) -> bool:
         """Return whether files were read before and are unchanged; if so, they are counted."""
@@ -182,10 +188,14 @@ class SessionContext:
     # --- the frame's own -----------------------------------------------------------------------
 
     def counted(self, found: Found) -> Found:
-        """Yield the same records, and count them."""
-        for record in found:
-            self.yielded += 1
-            yield record
+        """Yield the same records, and count them; what ends the reading of a source is told."""
+        try:
+            for record in found:
+                self.yielded += 1
+                yield record
+        except OSError as error:
+            file = str(error.filename or self.source.name)
+            self.problem(file, None, f"cannot be read: {error.strerror}")
 
     def stored(self, count: int | None) -> None:
         """Remember the files whose records are stored."""

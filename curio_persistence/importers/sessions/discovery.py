@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from curio_persistence.errors import InvalidValueError
+from curio_persistence.errors import AccessDeniedError, InvalidValueError
 from curio_persistence.importers.common.folders import Source, source_path
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.sessions.files import SessionFile
@@ -37,7 +38,11 @@ def find_sessions(
         variables = os.environ if environment is None else environment
         found = [*_usual(sources, variables, home or Path.home())]
     places = [_place(one, path) for one, path in found]
-    return [place for place in places if place.files or paths is not None]
+    return [
+        place
+        for place in places
+        if place.files or paths is not None or not _is_readable(place.path)
+    ]
 
 
 def _usual(
@@ -47,7 +52,7 @@ def _usual(
         seen = set()
         for place in one.places(environment, home):
             path = Path(os.path.realpath(place))
-            if path not in seen and path.exists():
+            if path not in seen and _is_there(path):
                 seen.add(path)
                 yield one, path
 
@@ -56,7 +61,10 @@ def _recognized(
     given: Source, sources: Iterable[SessionSource], name: str
 ) -> list[tuple[SessionSource, Path]]:
     path = source_path(given)
-    found = [(one, path) for one in sources if name != AUTO or one.recognize(path)]
+    try:
+        found = [(one, path) for one in sources if name != AUTO or one.recognize(path)]
+    except PermissionError as error:
+        raise AccessDeniedError(f"{error.filename} cannot be read. Check its rights.") from error
     if found:
         return found if path.is_dir() else found[:1]
     raise InvalidValueError(
@@ -66,12 +74,22 @@ def _recognized(
     )
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return True  # Nobody knows, and it is told when it is read.
+
+
+def _is_readable(path: Path) -> bool:
+    return os.access(path, os.R_OK) and (not path.is_dir() or os.access(path, os.X_OK))
+
+
 def _place(source: SessionSource, path: Path) -> SessionPlace:
     files = bytes_ = 0
-    for each in source.find(path, ReportBuilder()):
-        try:
-            bytes_ += SessionFile.at(each, path).size
-        except OSError:
-            continue  # What is wrong with it, is told when it is read.
-        files += 1
+    with suppress(OSError):  # What is wrong, is told when it is read.
+        for each in source.find(path, ReportBuilder()):
+            with suppress(OSError):
+                bytes_ += SessionFile.at(each, path).size
+                files += 1
     return SessionPlace(source.name, path, files, bytes_)
