@@ -109,3 +109,12 @@ def test_a_run_that_was_deleted_does_not_come_back_with_its_file(
     assert again.skipped["runs deleted before"] == 1
     assert (again.runs, again.events, again.usage) == (0, 0, 0)
     assert _everything(persistence) == before
+
+
+def test_turns_that_began_before_since_are_left_out_of_every_sample(
+    sample: Sample, tmp_path: Path
+) -> None:
+    paths = sample.copied_to(tmp_path)
+    report = import_sessions(paths, None, source=sample.source, since="2099-01-01")
+    assert (report.runs, report.events, report.usage) == (0, 0, 0)
+    assert report.skipped["before --since"]

@@ -43,6 +43,8 @@ class ExecReader:
 
     def records(self) -> Found:
         """Yield the turns, each after what happened in it."""
+        if not self._context.wants(None, self._at):
+            return
         for number, entry in self._context.lines(self._file):
             yield from self._line(entry, SourceLocation(self._file.name, number))
         if self._turn is not None:
