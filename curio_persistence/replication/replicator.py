@@ -14,6 +14,7 @@ from curio_persistence.backends.clickhouse.registry import Lease, register
 from curio_persistence.backends.clickhouse.sink import Noted, Sink
 from curio_persistence.backends.clickhouse.store import ClickHouseStore
 from curio_persistence.capabilities.arguments import checked_id
+from curio_persistence.capabilities.windows import checked_length
 from curio_persistence.errors import UnsupportedError
 from curio_persistence.progress import Progress
 from curio_persistence.replication.changing import Changing
@@ -47,12 +48,16 @@ def replicate(
     if isinstance(store, ClickHouseStore):
         raise UnsupportedError(f"{store.location} is a replica: replicate its sources instead.")
     given = None if source is None else checked_id("source", source)
+    each, longer = (
+        checked_length("every", every),
+        checked_length("deletions_every", deletions_every),
+    )
     with opened(store, url, given) as replicator:
         replicator.progress = progress
         if once or compact:
             replicator.run_once(compact)
         else:
-            replicator.run(every.total_seconds(), deletions_every.total_seconds(), stop or Event())
+            replicator.run(each.total_seconds(), longer.total_seconds(), stop or Event())
         return replicator.report
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,11 @@ def test_a_replica_is_not_replicated(replica: Persistence, url: str) -> None:
         replica.replicate(url)
     [check] = [check for check in replica.diagnose() if check.name == "sources"]
     assert "The replica" not in check.message
+
+
+def test_an_interval_that_is_none_is_refused(source: Persistence, url: str) -> None:
+    with pytest.raises(InvalidValueError, match="every is a timedelta"):
+        source.replicate(url, source="main", once=False, every=timedelta(seconds=-1))
 
 
 def test_a_check_is_of_the_source_that_is_named(source: Persistence, url: str) -> None:
