@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 
+import psycopg2
 import pytest
 
 from curio_persistence import (
     AgentRunEvent,
+    ConfigurationError,
+    DatabaseConfig,
     InMemoryPersistence,
     Persistence,
     PostgresPersistence,
     SQLitePersistence,
     UnsupportedError,
+    restore_backup,
 )
 from curio_persistence.capabilities.similarity import finding
 from tests.support.backends import PostgresSchema
 from tests.support.meanings import WORDS, Meanings
+from tests.support.postgres import find_binaries
 
 MODEL = "model 'of' 100 % Zürich\\"
 
@@ -135,3 +143,23 @@ def test_other_backends_have_none(make: Callable[..., Persistence]) -> None:
         pytest.raises(UnsupportedError, match="On PostgreSQL with pgvector there is one"),
     ):
         persistence.similarity.create_index()
+
+
+def test_a_backup_with_the_index_needs_the_extension_where_it_is_restored(
+    persistence: Persistence, postgres18: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{find_binaries(18)}{os.pathsep}{os.environ['PATH']}")
+    persistence.similarity.create_index()
+    path = persistence.backup(tmp_path / "backup").path
+    schema, name = persistence._store._schema_name, "without_vector"  # type: ignore[attr-defined]
+    with closing(psycopg2.connect(postgres18)) as server, server.cursor() as cursor:
+        server.autocommit = True
+        cursor.execute(f"CREATE DATABASE {name}")
+        try:
+            config = DatabaseConfig(
+                db_type="postgres", dsn=f"{postgres18}&dbname={name}", db_schema=schema
+            )
+            with pytest.raises(ConfigurationError, match="CREATE EXTENSION vector"):
+                restore_backup(path, config)
+        finally:
+            cursor.execute(f"DROP DATABASE {name}")

@@ -39,6 +39,7 @@ _FAILURES: tuple[tuple[tuple[str, ...], type[PersistenceError], str], ...] = (
     (("permission denied", "authentication failed", "no password"), AccessDeniedError, "Check the "
      "rights of the user."),
     (("version mismatch", "unsupported version"), ConfigurationError, "Install newer programs."),
+    (("halfvec",), ConfigurationError, "Its index needs pgvector: CREATE EXTENSION vector."),
     (("connection to server",), UnavailableError, "Try again when the server is there."),
 )  # fmt: skip
 _CONTENT = re.compile(rf" TABLE DATA (.*) {RUNS.name} ")
