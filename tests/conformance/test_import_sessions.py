@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,20 @@ def test_turns_that_began_before_since_are_left_out_of_every_sample(
     report = import_sessions(paths, None, source=sample.source, since="2099-01-01")
     assert (report.runs, report.events, report.usage) == (0, 0, 0)
     assert report.skipped["before --since"]
+
+
+def test_a_tool_began_in_its_run_and_its_event_has_the_time_of_its_end(
+    persistence: Persistence, tmp_path: Path
+) -> None:
+    sample = next(each for each in SAMPLES if each.name == "claude-code")
+    import_sessions(sample.copied_to(tmp_path), persistence, source=sample.source)
+    tools = list(persistence.iter_agent_run_events(event_type="tool_call"))
+    for event in tools:
+        run = persistence.get_agent_run(event.run_id)
+        took = timedelta(milliseconds=event.get_data_dict()["latency_ms"])
+        assert run is not None
+        assert run.started_at is not None
+        assert event.timestamp is not None
+        assert event.timestamp - took >= run.started_at
+    edit = next(each for each in tools if each.get_data_dict()["tool_name"] == "Edit")
+    assert str(edit.timestamp) == "2026-02-11 08:01:04.900000+00:00"

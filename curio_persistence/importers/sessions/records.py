@@ -37,6 +37,7 @@ UNFINISHED = "What is recorded ends within this run: it crashed, or was still go
 """The error of a run without an end."""
 LONGEST_ID = 255
 _MILLISECOND = timedelta(milliseconds=1)
+_LONGEST_MS = 1e10
 _NOWHERE = SourceLocation("")
 
 
@@ -184,12 +185,19 @@ class ToolCall:
         return turn.event(
             event_id,
             TOOL_CALL if server is None else MCP_CALL,
-            self.at,
+            self._ended_at(),
             {name: value for name, value in data.items() if value is not None},
             level=Level.INFO.value if self.error is None else Level.ERROR.value,
             span_id=self.call_id,
             parent_span_id=self.parent_span_id,
         )
+
+    def _ended_at(self) -> datetime | None:
+        """Return the time of the event, which is that of the end, as the recorder has it."""
+        took = self.latency_ms
+        if self.at is None or took is None or not 0 <= took < _LONGEST_MS:
+            return self.at
+        return self.at + timedelta(milliseconds=took)
 
 
 def milliseconds_between(began: datetime | None, ended: datetime | None) -> float | None:
