@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ _SETTINGS: Mapping[str, Any] = {
     "mutations_sync": 2,  # A statement that deletes has deleted when it returns.
 }
 _TIMEOUT = 10
+_engine = 0
+"""The generation of processes that chdb runs in; 0 until it is used."""
 _NUMBERED = re.compile(r"'(?:[^'\\]|\\.)*'|\$(?P<number>\d+)", re.DOTALL)
 """Texts of a query, and what stands for its values."""
 
@@ -67,7 +70,8 @@ class ClickHouseClient(forking.Forkable):
         self.location = f"The replica {address.name}"
         self._driver = _driver()
         self._closed = False
-        self.start_again()
+        self._idle: list[Any] = []
+        self._lock = Lock()
         if address.directory is not None and not create and not _is_of_chdb(address.directory):
             raise MissingDatabaseError(
                 f"{self.location} does not exist. `replicate` makes it; check the path."
@@ -77,8 +81,11 @@ class ClickHouseClient(forking.Forkable):
 
     def start_again(self) -> None:
         """Forget the connections: those of a parent are of no use in a child."""
+        for connection in self._idle:
+            if self.address.directory is not None:
+                _leave_open(connection)
         self._lock = Lock()
-        self._idle: list[Any] = []
+        self._idle = []
 
     # --- statements ---------------------------------------------------------------------------
 
@@ -205,6 +212,7 @@ class ClickHouseClient(forking.Forkable):
     def _connected(self, database: str) -> Any:
         address = self.address
         if address.directory is not None:
+            _check_engine(self.location)
             where: dict[str, Any] = {"interface": "chdb", "path": address.directory}
         else:
             where = {
@@ -225,6 +233,23 @@ class ClickHouseClient(forking.Forkable):
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+def _check_engine(location: str) -> None:
+    """Raise ClosedError in a child of a process with chdb, whose threads the child lacks."""
+    global _engine
+    _engine = _engine or forking.generation
+    if _engine != forking.generation:
+        raise ClosedError(
+            f"{location} cannot be used: chdb does not survive a fork. Start the process that "
+            "reads it by spawn, or read it only in children."
+        )
+
+
+def _leave_open(connection: Any) -> None:
+    """Never close a connection of a parent, not even at exit: chdb would wait for ever."""
+    connection._backend._release.detach()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _is_of_chdb(directory: str) -> bool:
