@@ -179,7 +179,7 @@ def test_the_health_check_reports_a_log_that_is_much_too_long(
         return check.level, check.message.partition(",")[0]
 
     with held_by_a_reader(path):
-        while size_of_log(path) <= 5 * wal.LIMIT:
+        while size_of_log(path) <= 4 * wal.LIMIT:
             assert journal() == ("ok", "write-ahead log")
             log_some(persistence, 100, octets=10_000)
         level, message = journal()
