@@ -598,7 +598,7 @@ class Persistence(BasePersistence):
 
     @cached_property
     def similarity(self) -> Similarity:
-        """What the texts of records mean, as vectors; `similar` asks it."""
+        """Return the capability for vectors of texts, which `similar` asks."""
         from curio_persistence.capabilities.similarity import Similarity  # On use.
 
         return Similarity(self._store, self.clock, self._embed)

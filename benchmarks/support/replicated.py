@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.support import fill
+from benchmarks.support.rows import EVENT_COLUMNS
 from curio_persistence.backends.clickhouse.client import ClickHouseClient
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.tables import EVENTS, RUNS, USAGE
@@ -79,22 +80,7 @@ def _begin(number: int, count: int) -> datetime:
 
 
 def _events(events: int) -> fill.Content:
-    names = [
-        "agent_id",
-        "run_id",
-        "agent_name",
-        "timestamp",
-        "event_type",
-        "data",
-        "created_at",
-        "tool_name",
-        "tool_latency_us",
-        "tool_error",
-        "event_id",
-        "session_id",
-        "level",
-        "severity",
-    ]
+    names = [*EVENT_COLUMNS, "event_id", "session_id", "level", "severity"]
     return EVENTS.name, names, _chunks(events // OF_A_RUN, _events_of)
 
 

@@ -80,7 +80,7 @@ class AsyncPersistence(Awaited[Persistence]):
 
     @property
     def similarity(self) -> AsyncSimilarity:
-        """What the texts of records mean, as vectors; `similar` asks it."""
+        """Return the capability for vectors of texts, which `similar` asks."""
         return AsyncSimilarity(self._sync.similarity, self._threads)
 
     @property

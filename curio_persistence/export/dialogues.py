@@ -41,7 +41,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True, slots=True)
 class DialogueReport:
-    """What an export wrote: the number of runs, and of those that were left out by the reason.
+    """The outcome of an export: the number of runs written, and of runs left out, by reason.
 
     `path` is a file or folder, and None where it went to a file that was open.
     """

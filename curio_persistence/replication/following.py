@@ -48,7 +48,7 @@ _PLACES: Mapping[Table[Any], tuple[str, ...]] = {
     USAGE: ("run_id", "agent_id"),
     EVENTS: ("run_id", "agent_id", "session_id"),
 }
-"""What is derived from spans, and the columns that change when it moves to another run."""
+"""The tables derived from spans, and the columns that change when a row moves to another run."""
 _MADE_BY_RUNS: Mapping[str, Table[Any]] = {"session_id": SESSIONS, "agent_id": AGENTS}
 
 

@@ -17,7 +17,7 @@ from curio_persistence.store.table import Table
 from curio_persistence.tables import AUDIT_LOG, CHANGES, EVENTS, USAGE
 
 _RESTORING = "restore backup"
-"""What the audit log of a restored database says."""
+"""The action in the audit log of a restored database."""
 _ONLY_GROW: tuple[Table[Any], ...] = (AUDIT_LOG, CHANGES)
 """The tables whose newest rows are never deleted."""
 _NEVER_CHANGE = (EVENTS, USAGE)

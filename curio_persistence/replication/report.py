@@ -1,4 +1,4 @@
-"""What a replicator has done, and what a comparison has found."""
+"""The reports of a replicator and of a comparison."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ReplicationReport:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a replica has otherwise than its source: rows of a day, or a run.
+    """A difference between a replica and its source: rows of a day, or a run.
 
     `rows` is the number in the source, and `replicated` that in the replica, of a run the number of
     all that belongs to it.

@@ -48,7 +48,7 @@ _BELONGING_FIRST = (
 FED: tuple[Table[Any], ...] = tuple(
     table.part(*table.names, *_INTERNAL.get(table, ())) for table in _BELONGING_FIRST
 )
-"""What belongs to a run is read before the runs, so that a replica has the run of each row."""
+"""Rows of runs are read before the runs, so that a replica has the run of each row."""
 BY_NAME = {table.name: table for table in FED}
 
 _BY_ID = (Order("id"),)

@@ -44,7 +44,7 @@ _SAID: dict[str, Speaker] = {
 }
 _TOOLS = (TOOL, MCP_CALL)
 _RANKS = {MODEL: 1, **dict.fromkeys(_SAID, 0)}
-"""What comes first of what happened at the same time; anything else comes last."""
+"""The order of records of the same time; other records come last."""
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class Action:
 
 @dataclass(slots=True)
 class Utterance:
-    """What one side said at a time, and what it did.
+    """One turn of a speaker: the text, and the tools that it called.
 
     `call` is the model call by which an agent said it. `is_copied` is what was said in an earlier
     run, `is_inside` what a model said within a tool, and `lacks` what could not be told in words.

@@ -232,6 +232,20 @@ def test_a_second_replicator_of_a_source_is_refused(
     client.close()
 
 
+def test_a_second_replicator_in_the_same_process_is_refused(
+    persistence: Persistence, url: str, source: str
+) -> None:
+    persistence.replicate(url, source=source)
+    client = open_client(url)
+    lease = Lease(client, source)
+    lease.take()
+    with pytest.raises(BusyError, match="Another replicator writes"):
+        persistence.replicate(url, source=source)
+    lease.give_back()
+    persistence.replicate(url, source=source)
+    client.close()
+
+
 def test_a_source_that_is_open_for_reading_only_is_enough(
     open_again: Open, lasting: None, url: str, source: str
 ) -> None:

@@ -18,7 +18,7 @@ class Address(NamedTuple):
     """The location of a replica: a directory of chdb, or a database of a server."""
 
     directory: str | None
-    """That of chdb, which runs in this process; None for a server."""
+    """The directory of chdb, which runs in this process; None for a server."""
     database: str
     source: str | None
     """The only source that is read; None for all."""

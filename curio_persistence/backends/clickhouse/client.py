@@ -134,7 +134,9 @@ class ClickHouseClient(forking.Forkable):
                 return match[0]
             at = int(match["number"]) - 1
             if not 0 <= at < len(params):
-                raise InvalidValueError(f"There is no value for ${at + 1}.", field="params")
+                raise InvalidValueError(
+                    f"params has no value for ${at + 1}: give it {at + 1}.", field="params"
+                )
             value = params[at]
             if isinstance(value, datetime):
                 return f"toDateTime64('{value:%Y-%m-%d %H:%M:%S.%f}', 6, 'UTC')"

@@ -81,9 +81,9 @@ def _refuse_foreign(catalog: Catalog, client: ClickHouseClient) -> None:
 
 
 def _refuse_incomplete(catalog: Catalog, client: ClickHouseClient) -> None:
-    """Refuse a replica of which tables are gone: it was copied in part, or somebody dropped them.
+    """Refuse a replica that lacks tables: it was copied in part, or a user dropped them.
 
-    How far its sources were read is no longer true of it.
+    Its notes of how far each source was read are wrong then.
     """
     if missing := sorted(_OURS - catalog.tables.keys()):
         raise SchemaMismatchError(

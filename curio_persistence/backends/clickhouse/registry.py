@@ -1,4 +1,4 @@
-"""Which databases a replica has, and who writes the rows of each of them."""
+"""List the databases that a replica has; let one program at a time write the rows of each."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from curio_persistence.errors import BusyError, ConflictError, UnsupportedError
 from curio_persistence.store.codecs import encode_time
 
 _SOURCES = 1 << 15
-"""How many numbers there are for sources."""
+"""The number of sources that a replica has room for."""
 _ATTEMPTS = 20
 _LASTS = 60.0
 """Seconds for which a lease is valid."""
 _SETTLES = 0.2
 """Seconds in which a program that has found no lease writes its own."""
+_held: set[str] = set()
+"""The leases that replicators in this process have, or are about to take."""
 
 
 class Source(NamedTuple):
@@ -113,9 +115,14 @@ class Lease:
     def take(self) -> None:
         """Take the lease; raise BusyError while another program has it."""
         self._refuse_others()
-        self._write(_LASTS)
-        time.sleep(_SETTLES)
-        self._refuse_others()
+        _held.add(self._holder)
+        try:
+            self._write(_LASTS)
+            time.sleep(_SETTLES)
+            self._refuse_others()
+        except BaseException:
+            _held.discard(self._holder)
+            raise
 
     def keep(self) -> None:
         """Prolong the lease in time; raise BusyError if another program has it."""
@@ -125,6 +132,7 @@ class Lease:
 
     def give_back(self) -> None:
         """Let others have the lease at once."""
+        _held.discard(self._holder)
         if self._stored()[0] == self._holder:
             self._write(0)
 
@@ -159,12 +167,15 @@ class Lease:
 
 
 def _has_ended(holder: str) -> bool:
-    """Return whether a process was on this machine, and is no more, or had the number of this."""
+    """Return whether a lease is left from a process of this machine that does not run any more.
+
+    One with the number of this process is left from an earlier one, unless a thread holds it.
+    """
     host, process, _ = holder.rsplit(":", 2)
     if host != socket.gethostname():
         return False
     if int(process) == os.getpid():
-        return True
+        return holder not in _held
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Where a replicator writes: the rows of one source, and how far that was read.
+"""Write the rows of one source into a replica, and note how far that source was read.
 
 A row of `agent_run_events` or `agent_llm_usage` is inserted once. What is about to be inserted is
 noted first, the intent: after a crash, those of its ids that are missing are inserted. Rows of the

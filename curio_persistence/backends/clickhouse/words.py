@@ -1,7 +1,7 @@
 """First tests of texts by their words, for which ClickHouse has indexes of text.
 
 An index has the words of ASCII in a text, and the parts of CamelCase ones. A row whose texts have
-other letters, or escapes, `is_odd`: it passes each test, and whoever asks looks at the text itself.
+other letters, or escapes, `is_odd`: it passes each test, and the caller reads the text itself.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _POSITION = (
 
 
 class _Position(NamedTuple):
-    """How far the log of the primary had come at a moment, after so many writes of this process."""
+    """A position in the log of the primary at a moment, after so many writes of this process."""
 
     lsn: str
     at: float

@@ -88,12 +88,12 @@ class PostgresTimed(PostgresDDL):
 
     @property
     def is_timed(self) -> bool:
-        """Whether the tables have partitions by month."""
+        """True if the tables have partitions by month."""
         return self.layout == "timed"
 
     @property
     def has_registry(self) -> bool:
-        """Whether another table than that of the events keeps their names unique."""
+        """True if a registry, and not the table itself, keeps `event_id`s unique."""
         return self.layout != "plain"
 
     def initialize(self) -> bool:

@@ -1,4 +1,4 @@
-"""An index of embeddings, where somebody has made one: HNSW, of the extension pgvector."""
+"""Create and use an index of embeddings: an HNSW of the extension pgvector."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class SQLStatements(Store):
     _sum: ClassVar[str] = "sum({})"
     """The exact sum of a column of integers, whose name replaces `{}`; NULL of none."""
     _or_null: ClassVar[str] = ""
-    """What follows the name of min and max, so that they are NULL of none."""
+    """The suffix of the names of min and max with which they are NULL without rows."""
     _greatest: ClassVar[str]
     """The expression for the greater one of two, which replace `{}`."""
     _conditions: ClassVar[Mapping[str, str]]

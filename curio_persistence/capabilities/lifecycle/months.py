@@ -16,7 +16,7 @@ from curio_persistence.store.table import StoredValue
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 _MARGIN = timedelta(hours=1)
-"""How far the clocks of programs may differ."""
+"""The difference that clocks of programs may have."""
 
 
 class Months:

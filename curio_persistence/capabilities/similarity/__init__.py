@@ -62,7 +62,7 @@ _LONGEST_ID = 255
 
 
 class Similarity(Capability):
-    """What the texts of records mean, as vectors, and what is similar to something.
+    """Vectors of the texts of records, and questions for similar ones.
 
     The vectors are made when a question needs them, or by `index_pending`. `embed` makes them: see
     `Persistence.similar`.

@@ -11,7 +11,7 @@ from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 TextKind = Literal["prompt", "output", "error", "message"]
-"""What a text is: what was asked, what was answered, why something failed, or a log message."""
+"""The role of a text: a question, an answer, the cause of a failure, or a log message."""
 
 FIELDS: Mapping[Table[Any], Mapping[TextKind, str]] = {
     RUNS: {

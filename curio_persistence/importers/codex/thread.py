@@ -85,7 +85,7 @@ class ThreadReader:
         self._count = 0
         self._tools: dict[str, ToolCall] = {}
         self._told: dict[str, tuple[float | None, str | None]] = {}
-        """What events told of calls: how long they took, and their errors."""
+        """Durations and errors of calls, by the events that told of them."""
         self._starts_at: int | None = None
         self._copied: set[int] = set()
         self._error: str | None = None

@@ -61,7 +61,7 @@ class ImportWriter:
     """
 
     _keeps_deleted = False
-    """Whether runs that somebody deleted stay so, as those do that expired."""
+    """True if runs that a user deleted are left out, as expired ones are."""
 
     def __init__(
         self,

@@ -63,7 +63,7 @@ class SessionReader:
         self._turn: OpenTurn | None = None
         self._agents: dict[str, OpenTurn] = {}
         self._prompt: Event | None = None
-        """What the user asked as a hook saw it: the message itself may be missing."""
+        """The prompt that a hook saw: the message itself may be missing."""
         self.is_live = False
 
     def records(self) -> Iterator[ImportedRecord]:

@@ -25,7 +25,7 @@ Span = Mapping[str, Any]
 
 
 class _Known(NamedTuple):
-    """What the first reading tells of a span."""
+    """Facts about a span from the first reading."""
 
     trace: str
     parent: str | None

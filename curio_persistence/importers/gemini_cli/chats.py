@@ -25,7 +25,7 @@ _HEAD = 4_096
 _SESSION = re.compile(rb'"sessionId"\s*:\s*"([^"\\]{1,200})"')
 _IS_CHAT = re.compile(rb'"projectHash"|"\$set"|"messages"')
 SNAPSHOT = "<state_snapshot>"
-"""What a history was compressed to begins with this."""
+"""The beginning of the text that a history was compressed to."""
 
 
 @dataclass(slots=True)
@@ -93,7 +93,7 @@ def entries(file: SessionFile, context: SessionContext, report: ReportBuilder) -
 
 
 class History:
-    """What a first reading of the files tells: which lines count, and what was taken back.
+    """Facts from a first reading of the files: the lines that count, and those taken back.
 
     If a message has several lines, the last one counts. A message that only histories list is read
     where the first history lists it, with the content from the last.

@@ -22,7 +22,7 @@ class AskedTool(NamedTuple):
 
 
 class ToolResult(NamedTuple):
-    """What a tool returned, or the exception that it raised."""
+    """The result of a tool, or the exception that it raised."""
 
     id: str
     output: Any

@@ -88,7 +88,7 @@ class Storage(Shelf):
 
 
 class Export(Shelf):
-    """What `opencode export` wrote: one session with its messages."""
+    """The output of `opencode export`: one session with its messages."""
 
     def __init__(self, file: SessionFile, context: SessionContext) -> None:
         self._file, self._context = file, context

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
 
 LISTS = ("data", "spans")
-"""What a page of the REST API, and a trace of the command line, call the list of spans."""
+"""The names of the list of spans, in a page of the REST API and in a trace of the command line."""
 _COLUMN = "attributes."
 
 

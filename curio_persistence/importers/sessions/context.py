@@ -1,4 +1,4 @@
-"""What a reader of sessions is given: the choices of the caller, and the report of problems."""
+"""Pass a reader of sessions the caller's choices, and collect the problems it reports."""
 
 from __future__ import annotations
 

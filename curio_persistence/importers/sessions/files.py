@@ -32,7 +32,7 @@ class SessionFile(NamedTuple):
 
     path: Path
     name: str
-    """As reports name it: seen from the place where it was found."""
+    """The name in reports: the path below the place where it was found."""
     size: int
     changed: float
     """The time of its last change, in seconds since 1970."""

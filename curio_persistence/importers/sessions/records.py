@@ -1,4 +1,4 @@
-"""What the readers of all sources have in common: a source, and the records that they yield.
+"""Define a source of sessions, and the records that its reader yields.
 
 A reader yields runs, events and model calls with stable ids, each with the file and line where it
 was found. A run comes after its events, and may come again with what is known by then.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Found", "SessionSource", "SourceLocation", "ToolCall", "Turn"]
 
 Found = Generator[ImportedRecord]
-"""What a reader yields."""
+"""The records that a reader yields."""
 
 UNFINISHED = "What is recorded ends within this run: it crashed, or was still going on."
 """The error of a run without an end."""

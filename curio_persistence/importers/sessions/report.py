@@ -22,7 +22,7 @@ class SessionPlace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """What came from one source.
+    """The outcome of one source.
 
     Sessions, calls, tokens and costs are those in the files that were read, also where they were
     stored before; `stored` counts what is new. `cost_told_usd` is what the source itself told;

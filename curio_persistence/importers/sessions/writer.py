@@ -24,7 +24,7 @@ _PLAIN = (
     *("session_id", "parent_run_id", "error_message"),
 )
 _NUMBERS = ("tool_name", "server", "tool", "latency_ms", "unfinished")
-"""What remains of the data of a tool call without its words."""
+"""The members of a tool call's data that are kept without its words."""
 _NAMES = ("source", "project", "branch", "version")
 
 

@@ -1,1 +1,1 @@
-"""What the exports of observability tools have in common: steps of traces, and their records."""
+"""Turn steps of traces, from exports of observability tools, into records."""

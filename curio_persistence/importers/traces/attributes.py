@@ -41,7 +41,7 @@ def _flat(name: str, value: Any, whole: Sequence[str], depth: int) -> Iterator[t
 
 
 class Told(NamedTuple):
-    """What a span tells: its step, and what it knows of the trace."""
+    """The step of a span, and the facts about its trace."""
 
     step: Step
     session_id: str | None = None

@@ -1,4 +1,4 @@
-"""Which of nested model calls count: each answer once, whoever tells of it."""
+"""Choose the model calls that count: each answer once, though nested steps repeat it."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ Records = Callable[["SessionContext", str, list[Placed]], Found]
 """Makes the records of a trace of all its parts."""
 
 _NAMED = frozenset({".json", ".jsonl", ".ndjson", ".csv", ".parquet", ".db", ".sqlite", ".sqlite3"})
-"""How the names of files end that are looked at in a folder."""
+"""The endings of the files that are read in a folder."""
 
 _FEW = 50
 """The files of a folder that are looked at to tell whose it is."""

@@ -37,7 +37,7 @@ _SCORERS = {
     **dict.fromkeys(("HUMAN", "ANNOTATION"), "human"),
     **dict.fromkeys(("LLM", "LLM_JUDGE", "AI_JUDGE", "EVAL"), "model"),
 }
-"""Who judged, by the exporters' words; all others are code."""
+"""The kinds of judges, by the exporters' words; all others are code."""
 _EMPTY: tuple[Any, ...] = (None, "", {}, [])
 NOT_ENDED = "steps that had not ended yet"
 

@@ -19,7 +19,7 @@ TOOL = "tool"
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """What a step tells of a call of a model. Tokens include their subsets."""
+    """A call of a model, from its step. Tokens include their subsets."""
 
     provider: str = ""
     model: str = ""
@@ -60,7 +60,7 @@ class Step:
     is_moment: bool = False
     """True for what has a time but no duration, such as an event of Langfuse."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """What has no other place."""
+    """Members without a field of their own."""
 
     @property
     def is_record(self) -> bool:
@@ -70,7 +70,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What an export tells of a trace as a whole; its first step tells what this does not."""
+    """Facts about a whole trace; where one is missing, its first step has it."""
 
     trace_id: str
     name: str | None = None
@@ -89,7 +89,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a person, code or a model thinks of a trace, or of a step of it."""
+    """A score that a person, code or a model gave to a trace, or to a step of it."""
 
     name: str
     source: str

@@ -1,4 +1,4 @@
-"""What people read of the values that exports have for inputs and outputs."""
+"""Return the text for people in the inputs and outputs of exports."""
 
 from __future__ import annotations
 
