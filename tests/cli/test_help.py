@@ -97,6 +97,7 @@ def run_example(program: Program, example: str, variables: dict[str, str]) -> En
     return program(*shlex.split(example)[1:], **variables)
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(600)  # More than a hundred commands.
 def test_the_examples_work(
     program: Program, agents_db: str, server_of_their_own: dict[str, str]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -53,7 +53,10 @@ The others it runs in `make matrix`.
 READINGS = frozenset(f"test_{name}" for name in ("analytics", "filters"))
 """The modules that ask more than they write, which a replica answers as well."""
 
-SOURCES = ("sqlite", "postgres18")
+SOURCES: Mapping[str, Any] = {
+    "sqlite": "sqlite",
+    "postgres18": pytest.param("postgres18", marks=pytest.mark.thorough),
+}
 """The backends from which tests with the marker `sources` replicate, which takes them long."""
 
 Open = Callable[..., Persistence]
@@ -157,7 +160,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if metafunc.definition.get_closest_marker("before_io"):
             backends = backends[:1]
         if metafunc.definition.get_closest_marker("sources"):
-            backends = [each for each in backends if each in SOURCES]
+            backends = [SOURCES[each] for each in backends if each in SOURCES]
         metafunc.parametrize("open_again", backends, indirect=True)
 
 
