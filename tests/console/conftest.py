@@ -65,7 +65,8 @@ def open_page(browser: Any, served: str) -> Iterator[Callable[..., Any]]:
     """Return a function that opens a path, and returns playwright's page.
 
     Its keywords are those of `browser.new_context`, such as `color_scheme="dark"` and
-    `java_script_enabled=False`. An error in the page's console fails the test.
+    `java_script_enabled=False`. An error in the page's console fails the test. Tests wait with
+    playwright's `expect`: `wait_for_function` evaluates text, which the pages' policy forbids.
     """
     contexts, faults = [], []
 

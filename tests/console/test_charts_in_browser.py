@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from curio_persistence import AgentRun, AgentRunEvent, InMemoryPersistence, Persistence
 from curio_persistence.clock import Clock
@@ -119,11 +120,7 @@ def test_the_overview_stays_current_without_flicker(open_page: Open, history: Pe
     tile.evaluate("tile => { tile.stays = true; }")
     history.create_agent_run(AgentRun("late", "late", created_at=NOW.replace(hour=9, minute=1)))
     try:
-        page.wait_for_function(
-            "count => document.querySelector('.tile .value').textContent == count",
-            arg=str(before + 1),
-            timeout=15_000,
-        )
+        expect(tile).to_have_text(str(before + 1), timeout=15_000)
     finally:
         history.delete_agent_run("late")
     assert tile.evaluate("tile => tile.stays") is True

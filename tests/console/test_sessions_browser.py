@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from curio_persistence.trace_ids import trace_id_of
 
@@ -21,11 +22,7 @@ def step_of(page: Any) -> int:
 
 
 def at_step(page: Any, number: int) -> None:
-    page.wait_for_function(
-        "number => document.querySelector('#replay [role=status]').innerText.startsWith("
-        "`step ${number} of`)",
-        arg=number,
-    )
+    expect(page.locator("#replay [role=status]")).to_contain_text(f"step {number} of")
 
 
 def test_a_session_is_opened_from_the_list_and_read(open_page: Open) -> None:
@@ -46,7 +43,7 @@ def test_filters_of_sessions_are_in_the_address_and_back_works(open_page: Open) 
     page.wait_for_url("**agent_id=coder*")
     assert page.locator("tbody tr").count() == 1
     page.go_back()
-    page.wait_for_function("document.querySelectorAll('tbody tr').length === 5")
+    expect(page.locator("tbody tr")).to_have_count(5)
 
 
 def test_a_replay_is_walked_by_keys(open_page: Open) -> None:
@@ -83,11 +80,7 @@ def test_a_replay_stops_at_its_last_step(open_page: Open) -> None:
     while page.locator("#replay-j").count():
         before = step_of(page)
         last.click()
-        page.wait_for_function(
-            "before => !document.querySelector('#replay [role=status]').innerText.startsWith("
-            "`step ${before} of`)",
-            arg=before,
-        )
+        expect(page.locator("#replay [role=status]")).not_to_contain_text(f"step {before} of")
     page.get_by_role("button", name="Play").click()
     page.wait_for_timeout(300)
     assert page.locator("#play").get_attribute("aria-pressed") == "false"
@@ -117,7 +110,7 @@ def test_a_waterfall_is_walked_by_keys(open_page: Open) -> None:
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     page.wait_for_url("**span=*")
-    page.wait_for_function("document.activeElement.closest('tr')?.ariaCurrent === 'true'")
+    expect(page.locator("tr[aria-current=true] :focus")).to_be_attached()
 
 
 def test_equal_steps_unfold(open_page: Open) -> None:
