@@ -1,7 +1,7 @@
 """Measures the package against the bare drivers: `make bench`, or `python benchmarks/core.py`.
 
 `--quick` shows in some seconds that it works; its numbers mean little. RESULTS.md is written by a
-full run, except its last part (see `scale.py`), and by others only with `--output`.
+full run, and by others only with `--output`.
 """
 
 from __future__ import annotations
@@ -72,9 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{time.monotonic() - begin:.0f} s", file=sys.stderr)
     is_full = not options.only and work.sizes == _FULL
     if output := options.output or (report.RESULTS if is_full else None):
-        _, last_part = report.parts(output)
-        page = report.page(themes, known, work.sizes)
-        output.write_text(f"{page}\n{last_part}".rstrip() + "\n", encoding="utf-8")
+        output.write_text(report.page(themes, known, work.sizes), encoding="utf-8")
 
 
 def _by_theme(measured: Mapping[str, Sequence[report.Line]]) -> dict[str, list[report.Line]]:

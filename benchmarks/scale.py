@@ -1,8 +1,7 @@
 """Measures writing to a table that has millions of rows: `python benchmarks/scale.py`.
 
 Ten million take seven gigabytes and some minutes. `--quick` shows in some seconds that it works.
-A full run writes the last part of RESULTS.md, which `core.py` does not change; others write only
-with `--output`.
+A full run writes SCALE.md; others write only with `--output`.
 """
 
 from __future__ import annotations
@@ -34,8 +33,9 @@ _REPETITIONS = 11
 _BATCH = 1_000
 _SINGLES = 100
 _WRITTEN_RUNS = range(20)
-_PART = """\
-{heading}
+PAGE = Path(__file__).with_name("SCALE.md")
+_TEXT = """\
+# Writing beside millions of rows
 
 Written by `make bench-scale`. {facts}.
 
@@ -59,12 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(table)
     print(f"{time.monotonic() - begin:.0f} s", file=sys.stderr)
     is_full = tuple(options.rows) == _FULL and options.repetitions == _REPETITIONS
-    if output := options.output or (report.RESULTS if is_full else None):
-        first_part, _ = report.parts(output)
-        part = _PART.format(
-            heading=report.LAST_PART, facts=" · ".join(known), table=table, singles=_SINGLES
-        )
-        output.write_text(f"{first_part.rstrip()}\n\n{part}".lstrip(), encoding="utf-8")
+    if output := options.output or (PAGE if is_full else None):
+        text = _TEXT.format(facts=" · ".join(known), table=table, singles=_SINGLES)
+        output.write_text(text, encoding="utf-8")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -73,7 +70,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rows", type=int, nargs="+", metavar="N", help="how many rows to measure at")
     add("--quick", action="store_true", help="small tables and few repetitions")
     add("--repetitions", type=int, metavar="N", help="how often each is measured")
-    add("--output", type=Path, metavar="FILE", help="the page whose last part to write")
+    add("--output", type=Path, metavar="FILE", help="the page to write")
     add("--directory", type=Path, default=disk(), help="for the file (default: %(default)s)")
     options = parser.parse_args(arguments)
     options.rows = options.rows or (_QUICK if options.quick else _FULL)

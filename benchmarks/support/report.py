@@ -21,8 +21,6 @@ Unit = Callable[[float], str]
 
 _HEADINGS = ("", "raw", "ours", "ratio", "spread", "floor", "aim", "")
 RESULTS = Path(__file__).parents[1] / "RESULTS.md"
-LAST_PART = "## With millions of rows"
-"""The heading of the part that another script writes."""
 _PAGE = """\
 # What a call costs
 
@@ -198,20 +196,13 @@ def page(themes: Mapping[str, Sequence[Line]], known: Sequence[str], sizes: Size
     )
 
 
-def parts(page: Path) -> tuple[str, str]:
-    """Return the text of a page, if it exists, up to its last part, and the last part."""
-    text = page.read_text("utf-8") if page.exists() else ""
-    first, heading, rest = text.partition(LAST_PART)
-    return first, heading + rest
-
-
 def facts(directory: Path, postgres: str | None) -> Sequence[str]:
     """Return the facts, apart from the code, on which the numbers depend."""
     return (
         f"{datetime.now(UTC):%Y-%m-%d}",
         f"{os.cpu_count()} processors ({platform.machine()}, {platform.system()})",
         f"Python {platform.python_version()}",
-        f"SQLite {sqlite3.sqlite_version}, in {directory} ({_filesystem(directory)})",
+        f"SQLite {sqlite3.sqlite_version}, on {_filesystem(directory)}",
         *([f"PostgreSQL {postgres}, over a Unix socket"] if postgres else []),
     )
 

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 
 from benchmarks.cases import CASES, THEMES
-from benchmarks.support.report import LAST_PART, Goal, Line, duration, megabytes, rows_per_second
+from benchmarks.support.report import Goal, Line, duration, megabytes, rows_per_second
 from benchmarks.support.timing import Timing, quantile, tail
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def lines_of(text: str) -> list[str]:
 def test_every_case_ends_in_lines_of_the_page(tmp_path: Path) -> None:
     """Each case compares what both sides returned, or stored."""
     page = tmp_path / "page.md"
-    page.write_text(f"# Old\n\n{LAST_PART}\n\nmeasured for an hour\n", "utf-8")
+    page.write_text("# Old\n", "utf-8")
     done = run("core.py", *TINY, f"--output={page}", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     text = page.read_text("utf-8")
@@ -60,7 +60,6 @@ def test_every_case_ends_in_lines_of_the_page(tmp_path: Path) -> None:
     assert [line[3:] for line in done.stdout.splitlines() if line[:3] == "## "] == list(THEMES)
     assert done.stdout.strip() in text
     assert "# Old" not in text
-    assert text.endswith(f"\n\n{LAST_PART}\n\nmeasured for an hour\n")
 
 
 @pytest.mark.thorough
@@ -86,18 +85,12 @@ def test_an_unknown_case_is_refused_with_the_known_names(tmp_path: Path) -> None
 
 
 @pytest.mark.thorough
-def test_growth_is_measured_at_each_size_and_replaces_the_last_part(
-    tmp_path: Path,
-) -> None:
+def test_growth_is_measured_at_each_size(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"# What a call costs\n\n{LAST_PART}\n\nmeasured before\n", "utf-8")
     sizes = ("--rows", "0", "3000")
     done = run("scale.py", "--repetitions=1", *sizes, f"--output={page}", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    text = page.read_text("utf-8")
-    assert text.startswith(f"# What a call costs\n\n{LAST_PART}\n\nWritten by")
-    assert "measured before" not in text
-    assert [line.partition(":")[0] for line in lines_of(text)] == [
+    assert [line.partition(":")[0] for line in lines_of(page.read_text("utf-8"))] == [
         *["| no event stored"] * 2,
         *["| 3,000 events stored"] * 2,
     ]
