@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from curio_persistence import InvalidValueError, Persistence, import_sessions
-from curio_persistence.importers.sessions.records import UNFINISHED
+from curio_persistence.importers.sessions.turns import NO_ANSWER
 from curio_persistence.interop.otel.agent_events import agent_event
 from curio_persistence.interop.otel.agent_turns import store_events
 from curio_persistence.interop.otel.spans import OtelLog
@@ -114,7 +114,7 @@ def test_an_unfinished_turn_settles_when_its_file_is_still(
     import_sessions(tmp_path, persistence)
     [run] = persistence.get_agent_runs()
     assert run.status == "error"
-    assert run.error_message == UNFINISHED
+    assert run.error_message == NO_ANSWER
 
 
 def test_a_resumed_session_repeats_nothing_even_if_the_first_one_is_not_read_again(

@@ -312,7 +312,7 @@ def test_of_a_document_that_is_cut_off_the_beginning_is_read(
     path.write_text(text[: text.index("1a5e83f9")], encoding="utf-8")
     report = import_sessions(path, persistence)
     assert [(p.file, p.what) for p in report.problems] == [
-        (f"{_DOCUMENT} message 5", "ends too early, or is not JSON")
+        (f"{_DOCUMENT} message 5", "is not JSON from line 1 on, or was cut off")
     ]
     [run] = persistence.iter_agent_runs()
     assert run.final_output == "План моста."

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from curio_persistence.importers.sessions.places import an_object
-from curio_persistence.importers.sessions.records import Turn, as_text
+from curio_persistence.importers.sessions.places import an_object, as_text
+from curio_persistence.importers.sessions.records import Turn
 from curio_persistence.importers.traces.values import Values, text
 from curio_persistence.models import AgentLLMUsage
 

@@ -8,13 +8,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.importers.atif.metrics import call_of
-from curio_persistence.importers.sessions.places import an_object, member, objects_in
+from curio_persistence.importers.sessions.places import an_object, as_text, member, objects_in
 from curio_persistence.importers.sessions.records import (
     Found,
     SourceLocation,
     ToolCall,
     Turn,
-    as_text,
     stable_id,
 )
 from curio_persistence.importers.traces.values import Values, text
@@ -142,7 +141,6 @@ class StepReader:
                 text(told.get("function_name")) or "tool",
                 told.get("arguments"),
                 self._at,
-                self._location,
                 parent_span_id=_span(key),
                 unfinished=call_id not in results,
             )

@@ -14,20 +14,12 @@ from curio_persistence.importers.claude_code.entries import (
     blocks_of,
     key_of,
     message_of,
-    text_of,
+    said_in,
 )
 from curio_persistence.importers.common.writer import ImportedRecord
-from curio_persistence.importers.sessions.context import SessionContext
-from curio_persistence.importers.sessions.records import (
-    LONGEST_ID,
-    UNFINISHED,
-    SourceLocation,
-    ToolCall,
-    Turn,
-    as_text,
-    stable_id,
-)
-from curio_persistence.models import AgentLLMUsage, AgentRunStatus
+from curio_persistence.importers.sessions.places import Place, as_text
+from curio_persistence.importers.sessions.records import LONGEST_ID, stable_id
+from curio_persistence.importers.sessions.turns import Conversation, OpenTurn, Tokens
 
 if TYPE_CHECKING:
     from curio_persistence.importers.claude_code.session import SessionReader
@@ -43,7 +35,7 @@ class Answer:
     """One answer of a model, which is written as a line for each of its blocks."""
 
     message_id: str
-    location: SourceLocation
+    place: Place
     at: datetime | None
     request_id: str | None = None
     model: str = ""
@@ -55,70 +47,64 @@ class Answer:
     stop: str | None = None
 
 
-class Chain:
-    """A turn while its entries are read."""
+class Chain(OpenTurn):
+    """A turn, or an agent, while its entries are read. Its run is told at the session's end."""
 
     def __init__(
-        self, turn: Turn, session: SessionReader, *, copied: bool = False, wanted: bool = True
+        self,
+        session: SessionReader,
+        conversation: Conversation,
+        run_id: str,
+        agent: str,
+        at: datetime | None,
+        place: Place,
+        *,
+        copied: bool,
     ) -> None:
-        self.turn = turn
+        super().__init__(conversation, "", at, agent=agent, run_id=run_id)
+        self.place = place
         self.copied = copied
-        self.wanted = wanted
-        self.interrupted = self.rewound = False
-        self.is_answered = False
         self._session = session
-        self._context: SessionContext = session.context
         self._answers: dict[str, Answer] = {}
         self._last: Answer | None = None
-        self._tools: dict[str, ToolCall] = {}
-        self._api_error: str | None = None
+
+    def tool_id(self, key: str) -> str:
+        return _own_id(key)
 
     # --- entries -------------------------------------------------------------------------------
 
-    def answered(
-        self, entry: Entry, at: datetime | None, location: SourceLocation
+    def answered_by(
+        self, entry: Entry, at: datetime | None, place: Place
     ) -> Iterator[ImportedRecord]:
         """Take a line of an answer."""
-        self.turn.saw(at)
+        self.saw(at)
         message = message_of(entry)
         if entry.get("isApiErrorMessage"):
-            self._api_error = text_of(entry) or "API error"
+            self.fail(said_in(entry) or "API error")
             return
         if message.get("model") == _SYNTHETIC:
             return
-        self._api_error = None
-        self.is_answered = True
-        answer = self._answer(entry, message, at, location)
+        self.answer("", at)
+        answer = self._answer(entry, message, at, place)
         if answer is not None:
             self._add_usage(answer, entry, message)
-        yield from self._blocks(entry, at, location, answer)
+        yield from self._blocks(entry, at, place, answer)
         while len(self._answers) > _MOST_OPEN:
             yield from self._finish(next(iter(self._answers)))
 
-    def resulted(
-        self, entry: Entry, at: datetime | None, location: SourceLocation
-    ) -> Iterator[ImportedRecord]:
+    def resulted(self, entry: Entry, at: datetime | None) -> Iterator[ImportedRecord]:
         """Take the results of tools in a user entry."""
-        self.turn.saw(at)
+        self.saw(at)
         for block in blocks_of(entry):
             if block.get("type") == "tool_result":
                 yield from self._result(block, entry.get("toolUseResult"), at)
 
-    def event(
-        self, kind: str, key: str, at: datetime | None, location: SourceLocation, **others: Any
-    ) -> Iterator[ImportedRecord]:
-        """Yield an event of the turn."""
-        self.turn.saw(at)
-        event_id = stable_id(SOURCE_NAME, key)
-        if self.wanted and self._context.is_new(event_id):
-            yield self.turn.event(event_id, kind, at, **others), location
-
     def interrupt(
-        self, key: str, at: datetime | None, location: SourceLocation, text: str
+        self, key: str, at: datetime | None, place: Place, text: str
     ) -> Iterator[ImportedRecord]:
         """End the turn: its user stopped it."""
-        self.interrupted = True
-        yield from self.event("interrupted", key, at, location, message=text, level="warning")
+        self.cancel(at)
+        yield from self.event(key, "interrupted", at, None, place, message=text, level="warning")
 
     def close(self, *, last: bool, still: bool) -> Iterator[ImportedRecord]:
         """Yield the remaining records of the turn, and set its status.
@@ -133,22 +119,20 @@ class Chain:
                 self._session.settled = False
             else:
                 yield from self._finish(key)
-        is_open = bool(self._tools) or not self.is_answered
-        if waits and is_open:
+        if waits and self.is_open:
             self._session.settled = False
-        elif self._tools:
-            yield from self._unfinished()
-        self._end(is_open=last and is_open)
+        is_live = self.is_open and self._session.is_live(self.last_at)
+        yield from self.settle(is_last=last, is_live=is_live, waits=waits)
 
     # --- answers -------------------------------------------------------------------------------
 
     def _answer(
-        self, entry: Entry, message: Entry, at: datetime | None, location: SourceLocation
+        self, entry: Entry, message: Entry, at: datetime | None, place: Place
     ) -> Answer | None:
         """Return the answer that a line belongs to; None if it was counted before."""
         key = message.get("id")
         if not isinstance(key, str) or not key:
-            key = key_of({}, location)
+            key = key_of({}, place)
         if (answer := self._answers.get(key)) is not None:
             self._repeated()
         elif key in self._session.answers:
@@ -156,13 +140,13 @@ class Chain:
             return None
         else:
             self._session.answers.add(key)
-            answer = self._answers[key] = Answer(key, location, at)
+            answer = self._answers[key] = Answer(key, place, at)
         self._last = answer
         return answer
 
     def _repeated(self) -> None:
         if not self.copied:
-            self._context.skip("usage repeated")
+            self._session.context.skip("usage repeated")
 
     def _add_usage(self, answer: Answer, entry: Entry, message: Entry) -> None:
         request, usage = entry.get("requestId"), message.get("usage")
@@ -180,44 +164,25 @@ class Chain:
     def _finish(self, key: str) -> Iterator[ImportedRecord]:
         answer = self._answers.pop(key)
         text = "\n".join(answer.texts)
-        if text:
-            self.turn.final = text
-        event_id = _usage_id(answer, self.turn.session_id or "")
-        if not self.wanted or not self._context.is_new(event_id):
-            return
-        yield self._usage(answer, event_id, text), answer.location
-
-    def _usage(self, answer: Answer, event_id: str, text: str) -> AgentLLMUsage:
-        usage = answer.usage
-
-        def tokens(value: Any) -> int | None:
-            return self._context.tokens(value, *answer.location)
-
-        write, read = tokens(_written(usage)), tokens(usage.get("cache_read_input_tokens"))
-        fresh = tokens(usage.get("input_tokens"))
-        return AgentLLMUsage(
-            self.turn.agent_id,
-            self.turn.run_id,
+        self.turn.final = text or self.turn.final
+        yield from self.call(
+            answer.message_id,
+            answer.at or self.began,
+            _tokens(answer.usage, answer.place),
+            answer.place,
+            text=text,
             provider="anthropic",
             model=answer.model,
-            input_tokens=None if fresh is None else fresh + (read or 0) + (write or 0),
-            output_tokens=tokens(usage.get("output_tokens")),
-            response_content=text or None,
-            response_length=len(text) or None,
-            usage_metrics={"usage": usage, "source": SOURCE_NAME} if usage else None,
+            usage_metrics={"usage": answer.usage, "source": SOURCE_NAME} if answer.usage else None,
             latency_ms=None if answer.latency_ms is None else round(answer.latency_ms),
-            created_at=answer.at or self.turn.started_at,
-            span_id=answer.message_id[:LONGEST_ID],
-            cache_read_tokens=read,
-            cache_write_tokens=write,
             cost_usd=answer.cost,
-            event_id=event_id,
+            event_id=_usage_id(answer, self.conversation.id),
         )
 
     # --- blocks --------------------------------------------------------------------------------
 
     def _blocks(
-        self, entry: Entry, at: datetime | None, location: SourceLocation, answer: Answer | None
+        self, entry: Entry, at: datetime | None, place: Place, answer: Answer | None
     ) -> Iterator[ImportedRecord]:
         for number, block in enumerate(blocks_of(entry)):
             kind, text = block.get("type"), block.get("text")
@@ -226,79 +191,42 @@ class Chain:
                     answer.texts.append(text)
             elif kind in ("thinking", "redacted_thinking"):
                 if thought := block.get("thinking"):
-                    key = f"{key_of(entry, location)}/{number}"
-                    data = {"text": thought}
-                    yield from self.event("thinking", key, at, location, data=data)
+                    key = f"{key_of(entry, place)}/{number}"
+                    yield from self.event(key, "thinking", at, {"text": thought}, place)
             elif isinstance(block.get("tool_use_id"), str):
                 yield from self._result(block, None, at)
             elif isinstance(call_id := block.get("id"), str):
-                self._call(call_id, block, at, location, answer)
+                self._call(call_id, block, at, place, answer)
 
     def _call(
-        self,
-        call_id: str,
-        block: Entry,
-        at: datetime | None,
-        location: SourceLocation,
-        answer: Answer | None,
+        self, call_id: str, block: Entry, at: datetime | None, place: Place, answer: Answer | None
     ) -> None:
-        name = str(block.get("name") or block.get("type"))
-        span = None if answer is None else answer.message_id[:LONGEST_ID]
-        self._session.callers[call_id] = self.turn.run_id
-        self._tools.setdefault(
-            call_id, ToolCall(call_id[:LONGEST_ID], name, block.get("input"), at, location, span)
-        )
+        self._session.callers[call_id] = self.run_id
+        if call_id not in self.open:
+            name = str(block.get("name") or block.get("type"))
+            span = None if answer is None else answer.message_id[:LONGEST_ID]
+            args = block.get("input")
+            self.begin_tool(call_id, call_id, name, args, at, place, parent_span_id=span)
 
-    def _result(self, block: Entry, result: Any, at: datetime | None) -> Iterator[ImportedRecord]:
-        call = self._tools.pop(str(block.get("tool_use_id")), None)
-        if call is None:
+    def _result(self, block: Entry, told: Any, at: datetime | None) -> Iterator[ImportedRecord]:
+        call_id = str(block.get("tool_use_id"))
+        if call_id not in self.open:
             return
-        content = block.get("content")
-        call.result = content if isinstance(content, str) else as_text(content)
-        if call.result.startswith(INTERRUPTED):
-            self.interrupted = True
-        if block.get("is_error"):
-            call.error = call.result or "error"
-        if isinstance(result, dict):
-            self._learn(result, call)
-        call.end(at)
-        yield from self._called(call, call.call_id)
+        result = as_text(block.get("content"))
+        if result.startswith(INTERRUPTED):
+            self.cancel()
+        error = (result or "error") if block.get("is_error") else None
+        took = self._learn(told) if isinstance(told, dict) else None
+        yield from self.end_tool(call_id, at, result, error=error, latency_ms=took)
 
-    def _learn(self, result: Entry, call: ToolCall) -> None:
-        """Learn of a structured result how long it took, and which agent it came from."""
+    def _learn(self, result: Entry) -> float | None:
+        """Learn of a structured result which agent it came from; return how long it took."""
+        if isinstance(agent := result.get("agentId"), str):
+            self._session.parents.setdefault(agent, self.run_id)
         took = result.get("durationMs", result.get("totalDurationMs"))
         if isinstance(took, int | float) and not isinstance(took, bool) and took >= 0:
-            call.latency_ms = took
-        if isinstance(agent := result.get("agentId"), str):
-            self._session.parents.setdefault(agent, self.turn.run_id)
-
-    def _unfinished(self) -> Iterator[ImportedRecord]:
-        for call in self._tools.values():
-            call.unfinished = True
-            yield from self._called(call, call.call_id)
-
-    def _called(self, call: ToolCall, key: str) -> Iterator[ImportedRecord]:
-        event_id = _own_id(key)
-        if self.wanted and self._context.is_new(event_id):
-            yield call.to_event(self.turn, event_id), call.location
-
-    # --- the end -------------------------------------------------------------------------------
-
-    def _end(self, *, is_open: bool) -> None:
-        turn = self.turn
-        if self.interrupted or self.rewound:
-            turn.status = AgentRunStatus.CANCELLED.value
-        elif self._api_error is not None:
-            turn.status, turn.error = AgentRunStatus.ERROR.value, self._api_error
-        elif is_open and self._session.is_live(turn.finished_at):
-            turn.status = AgentRunStatus.RUNNING.value
-        elif is_open:
-            turn.status, turn.error = AgentRunStatus.ERROR.value, UNFINISHED
-        else:
-            turn.status, turn.error = AgentRunStatus.COMPLETED.value, None
-
-
-"""The message of a run of which it is only supposed that it failed."""
+            return took
+        return None
 
 
 def _usage_id(answer: Answer, session_id: str) -> str:
@@ -312,6 +240,15 @@ def _own_id(ident: str) -> str:
     """Return an id as the receiver of OTLP makes it of the same call."""
     name = f"{SOURCE_NAME}:{ident}"
     return name if len(name) <= LONGEST_ID else stable_id(SOURCE_NAME, ident)
+
+
+def _tokens(usage: Entry, place: Place) -> Tokens:
+    """Return tokens; the input has those that the cache was read and written with."""
+    written = place.tokens(_written(usage))
+    read = place.count(usage, "cache_read_input_tokens")
+    fresh = place.count(usage, "input_tokens")
+    whole = None if fresh is None else fresh + (read or 0) + (written or 0)
+    return Tokens(whole, place.count(usage, "output_tokens"), read, written)
 
 
 def _written(usage: Entry) -> Any:

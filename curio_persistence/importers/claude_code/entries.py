@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from curio_persistence.importers.common.writer import SourceLocation
-from curio_persistence.importers.sessions.places import an_object, objects_in
+from curio_persistence.importers.sessions.places import Place, an_object, objects_in, text_of
 
 Entry = dict[str, Any]
 
@@ -32,12 +31,12 @@ _NAME = re.compile(r"<command-name>(.*?)</command-name>", re.DOTALL)
 _ARGS = re.compile(r"<command-args>(.*?)</command-args>", re.DOTALL)
 
 
-def key_of(entry: Entry, location: SourceLocation) -> str:
+def key_of(entry: Entry, place: Place) -> str:
     """Return the id of an entry; without one, its file and line."""
     uuid = entry.get("uuid")
     if isinstance(uuid, str) and uuid:
         return uuid
-    return f"{PurePath(location.file).stem}:{location.line}"
+    return f"{PurePath(place.file).stem}:{place.line}"
 
 
 def message_of(entry: Entry) -> Entry:
@@ -54,10 +53,9 @@ def blocks_of(entry: Entry) -> Iterator[Entry]:
         yield from objects_in(content)
 
 
-def text_of(entry: Entry) -> str:
+def said_in(entry: Entry) -> str:
     """Return the text of an entry."""
-    texts = (block.get("text") for block in blocks_of(entry) if block.get("type") == "text")
-    return "\n".join(text for text in texts if isinstance(text, str))
+    return text_of(message_of(entry).get("content"))
 
 
 def is_injected(entry: Entry, text: str) -> bool:

@@ -24,20 +24,15 @@ from curio_persistence.importers.claude_code.entries import (
     is_injected,
     key_of,
     message_of,
-    text_of,
+    said_in,
 )
 from curio_persistence.importers.claude_code.units import SessionFiles, times_in
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
-from curio_persistence.importers.sessions.places import an_object
-from curio_persistence.importers.sessions.records import (
-    LONGEST_ID,
-    Found,
-    SourceLocation,
-    Turn,
-    stable_id,
-)
+from curio_persistence.importers.sessions.places import Place, an_object
+from curio_persistence.importers.sessions.records import Found, stable_id
+from curio_persistence.importers.sessions.turns import Conversation
 from curio_persistence.models import AgentRunStatus
 
 _ENVELOPE = frozenset(
@@ -73,7 +68,7 @@ class SessionReader:
         self._facts: dict[str, Any] = {}
         self._title: str | None = None
         self._preamble = 0
-        self._command: tuple[Entry, str, datetime | None, SourceLocation] | None = None
+        self._command: tuple[Entry, str, datetime | None, Place] | None = None
         self._own_files = {agent_of(file.path) for file in unit.agents}
 
     def records(self) -> Found:
@@ -85,13 +80,13 @@ class SessionReader:
                 self.settled = False
             else:
                 yield from self._read_agent(file)
-        starts = [chain.turn.started_at for chain in self._turns if chain.turn.started_at]
+        starts = [chain.began for chain in self._turns if chain.began]
         for chain in (*self._turns, *self._agents):
-            if chain.wanted and not chain.copied:
+            if not chain.copied:
                 chain.turn.metadata["title"] = self._title
                 if chain in self._agents and chain.turn.parent_run_id is None:
-                    chain.turn.parent_run_id = self._turn_at(chain.turn.started_at, starts)
-                yield chain.turn.to_run(), chain.turn.location
+                    chain.turn.parent_run_id = self._turn_at(chain.began, starts)
+                yield from chain.run(chain.place)
 
     def _is_ahead(self, agent: SessionFile) -> bool:
         """Return whether an agent began after the last entry of a transcript that still grows.
@@ -109,38 +104,38 @@ class SessionReader:
 
     def _turn_at(self, at: datetime | None, starts: list[datetime]) -> str | None:
         """Return the turn that was going on at a time."""
-        dated = [chain for chain in self._turns if chain.turn.started_at]
+        dated = [chain for chain in self._turns if chain.began]
         if at is None or not dated:
             return None
-        return dated[max(0, bisect_right(starts, at) - 1)].turn.run_id
+        return dated[max(0, bisect_right(starts, at) - 1)].run_id
 
     # --- the transcript ------------------------------------------------------------------------
 
     def _read_main(self, file: SessionFile) -> Iterator[ImportedRecord]:
         self._file = file
         for line, entry in self.context.lines(file):
-            yield from self._entry(entry, SourceLocation(file.name, line))
+            yield from self._entry(entry, Place(self.context, file.name, line))
         still = self.context.is_still(file)
         if self._turns:
             yield from self._turns[-1].close(last=True, still=still)
         for chain in dict.fromkeys(self._inline.values()):
             yield from chain.close(last=True, still=still)
 
-    def _entry(self, entry: Entry, location: SourceLocation) -> Iterator[ImportedRecord]:
+    def _entry(self, entry: Entry, place: Place) -> Iterator[ImportedRecord]:
         kind = entry.get("type")
         if not isinstance(kind, str):
-            self.context.problem(*location, "has no type")
+            place.problem("has no type")
         elif kind in TITLES:
             title = entry.get(TITLES[kind])
             self._title = title if isinstance(title, str) and title else self._title
         elif kind in STATE:
             self.context.skip("state lines")
         elif kind == "progress":
-            yield from self._progress(entry, location)
+            yield from self._progress(entry, place)
         elif kind == "attachment" and self._turns:
-            yield from self._attachment(self._turns[-1], entry, location)
+            yield from self._attachment(self._turns[-1], entry, place)
         elif kind in ("user", "assistant", "system"):
-            yield from self._conversation(kind, entry, location)
+            yield from self._conversation(kind, entry, place)
         else:
             self.context.skip(f"unknown: {kind[:80]}")
         if self._turns and self._turns[-1].copied and "uuid" in entry:
@@ -154,20 +149,18 @@ class SessionReader:
             self._turn_of[uuid] = len(self._turns) - 1
             self._preamble += not self._turns
 
-    def _conversation(
-        self, kind: str, entry: Entry, location: SourceLocation
-    ) -> Iterator[ImportedRecord]:
-        at = self.context.moment(entry.get("timestamp"), *location)
+    def _conversation(self, kind: str, entry: Entry, place: Place) -> Iterator[ImportedRecord]:
+        at = place.time(entry.get("timestamp"))
         self._learn(entry)
         if entry.get("isSidechain"):
-            chain = self._sidechain(entry, at, location)
-            yield from self._agent_entry(chain, kind, entry, at, location)
+            chain = self._sidechain(entry, at, place)
+            yield from self._agent_entry(chain, kind, entry, at, place)
         elif kind == "user":
-            yield from self._user(entry, at, location)
+            yield from self._user(entry, at, place)
         elif kind == "assistant":
-            yield from self._assistant(entry, at, location)
+            yield from self._assistant(entry, at, place)
         elif self._turns:
-            yield from self._system(self._turns[-1], entry, at, location)
+            yield from self._system(self._turns[-1], entry, at, place)
         else:
             self.context.skip("before the first turn")
 
@@ -177,102 +170,89 @@ class SessionReader:
             if isinstance(value, str) and value:
                 self._facts[name] = value
 
-    def _user(
-        self, entry: Entry, at: datetime | None, location: SourceLocation
-    ) -> Iterator[ImportedRecord]:
-        text = text_of(entry)
+    def _user(self, entry: Entry, at: datetime | None, place: Place) -> Iterator[ImportedRecord]:
+        text = said_in(entry)
         current = self._turns[-1] if self._turns else None
         if _has_results(entry) and current is not None:
-            yield from current.resulted(entry, at, location)
+            yield from current.resulted(entry, at)
         if text.startswith(INTERRUPTED):
             if current is not None:
-                yield from current.interrupt(key_of(entry, location), at, location, text)
+                yield from current.interrupt(key_of(entry, place), at, place, text)
         elif _has_results(entry):
             pass
         elif is_injected(entry, text):
             self.context.skip("injected context")
         elif is_command(text):
-            self._command = (entry, command_in(text), at, location)
+            self._command = (entry, command_in(text), at, place)
         else:
             self._command = None
-            yield from self._begin(entry, text, at, location)
+            yield from self._begin(entry, text, at, place)
 
     def _assistant(
-        self, entry: Entry, at: datetime | None, location: SourceLocation
+        self, entry: Entry, at: datetime | None, place: Place
     ) -> Iterator[ImportedRecord]:
         is_call = message_of(entry).get("model") != "<synthetic>"
         if self._command is not None and is_call:
             command, self._command = self._command, None
             yield from self._begin(*command)
         elif not self._turns:
-            yield from self._begin(entry, "", at, location)
-        yield from self._turns[-1].answered(entry, at, location)
+            yield from self._begin(entry, "", at, place)
+        yield from self._turns[-1].answered_by(entry, at, place)
 
     def _system(
-        self, chain: Chain, entry: Entry, at: datetime | None, location: SourceLocation
+        self, chain: Chain, entry: Entry, at: datetime | None, place: Place
     ) -> Iterator[ImportedRecord]:
         kind = str(entry.get("subtype") or "system")
         data = {name: value for name, value in entry.items() if name not in _ENVELOPE}
         level = entry.get("level")
         level = level if level in ("warning", "error") else "info"
         kind = "compaction" if kind == "compact_boundary" else kind
-        key = key_of(entry, location)
-        yield from chain.event(kind, key, at, location, data=data or None, level=level)
+        yield from chain.event(key_of(entry, place), kind, at, data or None, place, level=level)
 
-    def _attachment(
-        self, chain: Chain, entry: Entry, location: SourceLocation
-    ) -> Iterator[ImportedRecord]:
+    def _attachment(self, chain: Chain, entry: Entry, place: Place) -> Iterator[ImportedRecord]:
         """Take what the user said while the turn was going on; other attachments are state."""
         attached = an_object(entry.get("attachment"))
         prompt = attached.get("prompt")
         if not isinstance(prompt, str) or attached.get("type") != "queued_command":
             self.context.skip("state lines")
             return
-        at = self.context.moment(entry.get("timestamp"), *location)
-        key = key_of(entry, location)
-        yield from chain.event("user_message", key, at, location, data={"text": prompt})
+        at = place.time(entry.get("timestamp"))
+        yield from chain.event(key_of(entry, place), "user_message", at, {"text": prompt}, place)
 
     # --- turns ---------------------------------------------------------------------------------
 
     def _begin(
-        self, entry: Entry, text: str, at: datetime | None, location: SourceLocation
+        self, entry: Entry, text: str, at: datetime | None, place: Place
     ) -> Iterator[ImportedRecord]:
         """End the turn before, and begin one with a prompt."""
         if self._turns:
             yield from self._turns[-1].close(last=False, still=True)
         self._rewind(entry)
-        session_id, key = entry.get("sessionId") or self._unit.session_id, key_of(entry, location)
-        turn = self._turn(stable_id(SOURCE_NAME, session_id, key), SOURCE_NAME, at, location)
-        turn.objective, turn.session_id = text, str(session_id)
-        event_id = stable_id(SOURCE_NAME, key)
-        chain = self._chain(turn, event_id)
+        session_id, key = str(entry.get("sessionId") or self._unit.session_id), key_of(entry, place)
+        chain = self._chain(session_id, key, SOURCE_NAME, key, at, place)
+        chain.describe(text)
         if not self._turns and chain.copied:
             self.context.skip("copied entry", self._preamble)
         self._turns.append(chain)
-        if chain.wanted and self.context.is_new(event_id):
-            yield turn.begin(event_id), location
+        yield from chain.event(key, "run_started", at, None, place)
 
-    def _chain(self, turn: Turn, event_id: str) -> Chain:
-        owner = self.context.owner(event_id, turn.run_id)
-        if copied := owner != turn.run_id:
-            turn.run_id = owner
-            turn.session_id = owner.split("/")[1]
-        wanted = self.context.wants(turn.metadata.get("project"), turn.started_at)
-        return Chain(turn, self, copied=copied, wanted=wanted)
-
-    def _turn(
-        self, run_id: str, agent_id: str, at: datetime | None, location: SourceLocation
-    ) -> Turn:
-        return Turn(
-            SOURCE_NAME,
-            self._unit.session_id,
-            run_id,
-            agent_id[:LONGEST_ID],
-            started_at=at,
-            finished_at=at,
-            location=location,
-            metadata=dict(self._facts),
-        )
+    def _chain(
+        self,
+        session_id: str,
+        key: str,
+        agent: str,
+        first: str,
+        at: datetime | None,
+        place: Place,
+    ) -> Chain:
+        """Return a turn or an agent, whose `first` entry tells whether it is a copy."""
+        run_id = stable_id(SOURCE_NAME, session_id, key)
+        owner = self.context.owner(stable_id(SOURCE_NAME, first), run_id)
+        if copied := owner != run_id:
+            session_id = owner.split("/")[1]
+        # The ids of its entries are those of no other session.
+        conversation = Conversation(self.context, session_id, self._facts, scope=())
+        return Chain(self, conversation, owner, agent, at, place, copied=copied)
 
     def _rewind(self, entry: Entry) -> None:
         """Mark the turns after the one that a prompt goes on from as taken back."""
@@ -280,12 +260,12 @@ class SessionReader:
         at = self._turn_of.get(parent) if isinstance(parent, str) else None
         if at is not None:
             for chain in self._turns[at + 1 :]:
-                chain.rewound = True
+                chain.cancel()
                 chain.turn.status = AgentRunStatus.CANCELLED.value
 
     # --- agents --------------------------------------------------------------------------------
 
-    def _progress(self, entry: Entry, location: SourceLocation) -> Iterator[ImportedRecord]:
+    def _progress(self, entry: Entry, place: Place) -> Iterator[ImportedRecord]:
         data = an_object(entry.get("data"))
         agent, inner = data.get("agentId"), data.get("message")
         if not isinstance(agent, str) or not isinstance(inner, dict):
@@ -301,34 +281,29 @@ class SessionReader:
             return
         kind = inner.get("type")
         if kind in ("user", "assistant"):
-            at = self.context.moment(inner.get("timestamp"), *location)
+            at = place.time(inner.get("timestamp"))
             chain = self._inline.get(agent)
             if chain is None:
-                chain = self._agent(
-                    f"agent-{agent}", "agent", key_of(inner, location), at, location
-                )
+                chain = self._agent(f"agent-{agent}", "agent", key_of(inner, place), at, place)
                 self._inline[agent] = chain
                 chain.turn.parent_run_id = caller
-            yield from self._agent_entry(chain, kind, inner, at, location)
+            yield from self._agent_entry(chain, kind, inner, at, place)
 
-    def _sidechain(self, entry: Entry, at: datetime | None, location: SourceLocation) -> Chain:
+    def _sidechain(self, entry: Entry, at: datetime | None, place: Place) -> Chain:
         """Return the agent inside the transcript that an entry belongs to."""
-        parent, uuid = entry.get("parentUuid"), key_of(entry, location)
+        parent, uuid = entry.get("parentUuid"), key_of(entry, place)
         chain = self._inline.get(parent) if isinstance(parent, str) else None
         if chain is None:
-            chain = self._agent(f"sidechain-{uuid}", "agent", uuid, at, location)
+            chain = self._agent(f"sidechain-{uuid}", "agent", uuid, at, place)
             if self._turns:
-                chain.turn.parent_run_id = self._turns[-1].turn.run_id
+                chain.turn.parent_run_id = self._turns[-1].run_id
         self._inline[uuid] = chain
         return chain
 
     def _agent(
-        self, key: str, agent_id: str, first: str, at: datetime | None, location: SourceLocation
+        self, key: str, agent_id: str, first: str, at: datetime | None, place: Place
     ) -> Chain:
-        """Return the chain of an agent, whose `first` entry tells whether it is a copy."""
-        run_id = stable_id(SOURCE_NAME, self._unit.session_id, key)
-        turn = self._turn(run_id, agent_id, at, location)
-        chain = self._chain(turn, stable_id(SOURCE_NAME, first))
+        chain = self._chain(self._unit.session_id, key, agent_id, first, at, place)
         self._agents.append(chain)
         return chain
 
@@ -338,41 +313,41 @@ class SessionReader:
         kind: str,
         entry: Entry,
         at: datetime | None,
-        location: SourceLocation,
+        place: Place,
     ) -> Iterator[ImportedRecord]:
         if kind == "assistant":
-            yield from chain.answered(entry, at, location)
+            yield from chain.answered_by(entry, at, place)
             return
         if kind == "system":
-            yield from self._system(chain, entry, at, location)
+            yield from self._system(chain, entry, at, place)
             return
-        text, key = text_of(entry), key_of(entry, location)
+        text, key = said_in(entry), key_of(entry, place)
         if _has_results(entry):
-            yield from chain.resulted(entry, at, location)
+            yield from chain.resulted(entry, at)
         elif text.startswith(INTERRUPTED):
-            yield from chain.interrupt(key, at, location, text)
+            yield from chain.interrupt(key, at, place, text)
         elif not chain.turn.objective:
-            chain.turn.objective = text
-            yield from chain.event("run_started", key, at, location)
+            chain.describe(text)
+            yield from chain.event(key, "run_started", at, None, place)
         elif text and not is_injected(entry, text):
-            yield from chain.event("user_message", key, at, location, data={"text": text})
+            yield from chain.event(key, "user_message", at, {"text": text}, place)
 
     def _read_agent(self, file: SessionFile) -> Iterator[ImportedRecord]:
         self._file, agent = file, agent_of(file.path)
         meta = told_beside(file.path)
         chain: Chain | None = None
         for line, entry in self.context.lines(file):
-            location, kind = SourceLocation(file.name, line), str(entry.get("type"))
+            place, kind = Place(self.context, file.name, line), str(entry.get("type"))
             if kind not in ("user", "assistant", "system"):
                 self.context.skip("state lines" if kind in STATE else f"unknown: {kind[:80]}")
                 continue
-            at = self.context.moment(entry.get("timestamp"), *location)
+            at = place.time(entry.get("timestamp"))
             self._learn(entry)
             if chain is None:
-                kind_of, first = type_of(agent, meta), key_of(entry, location)
-                chain = self._agent(f"agent-{agent}", kind_of, first, at, location)
+                kind_of, first = type_of(agent, meta), key_of(entry, place)
+                chain = self._agent(f"agent-{agent}", kind_of, first, at, place)
                 chain.turn.parent_run_id = self._parent(agent, meta)
-            yield from self._agent_entry(chain, kind, entry, at, location)
+            yield from self._agent_entry(chain, kind, entry, at, place)
         if chain is not None:
             yield from chain.close(last=True, still=self.context.is_still(file))
 

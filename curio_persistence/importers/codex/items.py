@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers.common.json_lines import moment
-from curio_persistence.importers.sessions.records import as_text
+from curio_persistence.importers.sessions.places import as_text
 
 Payload = dict[str, Any]
 
@@ -57,11 +57,6 @@ def line_of(number: int, entry: Payload) -> Line | None:
     return Line(number, "session_meta" if "id" in entry else "?", entry, entry.get("timestamp"))
 
 
-def message_text(payload: Payload) -> str:
-    """Return the text of a message."""
-    return as_text(payload.get("content"))
-
-
 def is_user_message(line: Line) -> bool:
     payload = line.payload
     return (
@@ -77,7 +72,7 @@ def is_injected(text: str) -> bool:
 
 
 def is_prompt(line: Line) -> bool:
-    return is_user_message(line) and not is_injected(message_text(line.payload))
+    return is_user_message(line) and not is_injected(as_text(line.payload.get("content")))
 
 
 def arguments_of(payload: Payload) -> Any:

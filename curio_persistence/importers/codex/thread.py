@@ -13,26 +13,16 @@ from curio_persistence.importers.codex.items import (
     is_injected,
     is_user_message,
     line_of,
-    message_text,
     output_of,
 )
 from curio_persistence.importers.codex.rollouts import SOURCE_NAME, Rollouts
-from curio_persistence.importers.codex.usage import Counted, call, usage_id
+from curio_persistence.importers.codex.usage import Counted, tokens_of
 from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
-from curio_persistence.importers.sessions.places import an_object, member
-from curio_persistence.importers.sessions.records import (
-    LONGEST_ID,
-    UNFINISHED,
-    Found,
-    SourceLocation,
-    ToolCall,
-    Turn,
-    as_text,
-    stable_id,
-)
-from curio_persistence.models import AgentRunStatus
+from curio_persistence.importers.sessions.places import Place, an_object, as_text, member
+from curio_persistence.importers.sessions.records import Found, stable_id
+from curio_persistence.importers.sessions.turns import Conversation, OpenTurn
 
 _CALLS = {
     "function_call": None,
@@ -80,16 +70,14 @@ class ThreadReader:
         self._parent: str | None = None
         self._metadata: dict[str, Any] = {}
         self._model, self._effort, self._provider = "", None, "openai"
-        self._turn: Turn | None = None
-        self._wanted = True
+        self._turn: OpenTurn | None = None
+        self._began = Place(context, file.name)
         self._count = 0
-        self._tools: dict[str, ToolCall] = {}
         self._told: dict[str, tuple[float | None, str | None]] = {}
         """Durations and errors of calls, by the events that told of them."""
         self._starts_at: int | None = None
         self._copied: set[int] = set()
-        self._error: str | None = None
-        self._is_cancelled = self._is_complete = self._is_answered = False
+        self._is_complete = False
         self._last: datetime | None = None
 
     def records(self) -> Found:
@@ -99,14 +87,14 @@ class ThreadReader:
             if line is None:
                 self._context.skip("state line")
                 continue
-            location = SourceLocation(self._file.name, number)
-            self._last = self._context.moment(line.time, *location) or self._last
+            place = Place(self._context, self._file.name, number)
+            self._last = place.time(line.time) or self._last
             if self._thread_id and self._is_copied(line):
                 self._context.skip("copied record")
                 if line.payload.get("type") == "token_count":
                     self._counted.copied(line.payload.get("info"))
             else:
-                yield from self._line(line, location)
+                yield from self._line(line, place)
         yield from self._end(is_last=True)
 
     def _is_copied(self, line: Line) -> bool:
@@ -122,22 +110,22 @@ class ThreadReader:
         thread = line.payload.get("thread_id")
         return line.kind == "token_usage_record" and thread not in (None, self._thread_id)
 
-    def _line(self, line: Line, location: SourceLocation) -> Iterator[ImportedRecord]:
+    def _line(self, line: Line, place: Place) -> Iterator[ImportedRecord]:
         payload, kind = line.payload, line.payload.get("type")
         if line.kind == "session_meta":
             self._begin_thread(payload)
         elif line.kind == "turn_context":
             self._learn(payload)
         elif line.kind == "response_item":
-            yield from self._item(line, location)
+            yield from self._item(line, place)
         elif line.kind == "event_msg":
-            yield from self._event_msg(str(kind), line, location)
+            yield from self._event_msg(str(kind), line, place)
         elif line.kind == "token_usage_record":
-            self._add_call(payload.get("usage"), line, location, payload.get("response_id"))
+            self._add_call(payload.get("usage"), line, place, payload.get("response_id"))
         elif line.kind == "compacted":
-            yield from self._event("compaction", line, location, _without_history(payload))
+            yield from self._event("compaction", line, place, _without_history(payload))
         elif line.kind in _KNOWN:
-            yield from self._event(line.kind, line, location, payload)
+            yield from self._event(line.kind, line, place, payload)
         elif line.kind == "world_state":
             pass
         else:
@@ -181,161 +169,131 @@ class ThreadReader:
 
     # --- turns ---------------------------------------------------------------------------------
 
-    def _begin(self, line: Line, location: SourceLocation, text: str) -> Iterator[ImportedRecord]:
+    def _begin(self, line: Line, place: Place, text: str) -> Iterator[ImportedRecord]:
         if self._agent is not None and self._turn is not None:
-            yield from self._event("user_message", line, location, {"text": text})
+            yield from self._event("user_message", line, place, {"text": text})
             return
         yield from self._end(is_last=False)
         self._count += 1
         key = f"turn-{self._count}" if self._agent is None else f"agent-{self._thread_id}"
-        self._turn = Turn(
-            SOURCE_NAME,
-            self._session_id,
-            stable_id(SOURCE_NAME, self._session_id, key),
-            (self._agent or SOURCE_NAME)[:LONGEST_ID],
-            objective=text,
-            started_at=self._last,
-            finished_at=self._last,
-            parent_run_id=self._parent,
-            location=location,
-            metadata=dict(self._metadata),
+        # An agent belongs to the session of another thread, whose lines have the same numbers.
+        scope = (self._thread_id,)
+        self._turn = OpenTurn(
+            Conversation(self._context, self._session_id, self._metadata, scope),
+            key,
+            self._last,
+            text,
+            agent=self._agent,
+            parent=self._parent,
+            run_id=stable_id(SOURCE_NAME, self._session_id, key),
         )
-        self._wanted = self._context.wants(self._metadata.get("project"), self._last)
-        self._error, self._is_cancelled = None, False
-        self._is_complete = self._is_answered = False
-        yield from self._event("run_started", line, location)
+        self._began, self._is_complete = place, False
+        yield from self._event("run_started", line, place)
 
-    def _current(self, line: Line, location: SourceLocation) -> Iterator[ImportedRecord]:
+    def _current(self, line: Line, place: Place) -> Iterator[ImportedRecord]:
         """Begin a turn without a prompt, if there is none."""
         if self._turn is None:
-            yield from self._begin(line, location, "")
+            yield from self._begin(line, place, "")
 
     def _end(self, *, is_last: bool) -> Iterator[ImportedRecord]:
         turn, self._turn = self._turn, None
-        calls = [*self._counted.end()]
+        yield from self._counted.end()
         if turn is None:
             return
-        if self._wanted:
-            yield from calls
-        is_open = not self._is_complete and (bool(self._tools) or not self._is_answered)
-        if is_last and is_open and not self._context.is_still(self._file):
-            self.settled = False
-        elif self._wanted:
-            for tool in self._tools.values():
-                tool.unfinished = True
-                yield self._called(tool, turn), tool.location
-        self._tools = {}
-        turn.status, turn.error = self._outcome(is_open=is_last and is_open)
-        if self._wanted:
-            yield turn.to_run(), turn.location
-
-    def _outcome(self, *, is_open: bool) -> tuple[str, str | None]:
-        if self._is_cancelled:
-            return AgentRunStatus.CANCELLED.value, None
-        if self._error is not None:
-            return AgentRunStatus.ERROR.value, self._error
-        if is_open and self._context.is_live(self._file, self._last):
-            return AgentRunStatus.RUNNING.value, None
-        if is_open:
-            return AgentRunStatus.ERROR.value, UNFINISHED
-        return AgentRunStatus.COMPLETED.value, None
+        is_cut = is_last and turn.is_open and not self._is_complete
+        waits = is_cut and not self._context.is_still(self._file)
+        self.settled = self.settled and not waits
+        is_live = self._context.is_live(self._file, self._last)
+        yield from turn.settle(is_last=is_cut, is_live=is_live, waits=waits)
+        yield from turn.run(self._began)
 
     # --- items ---------------------------------------------------------------------------------
 
-    def _item(self, line: Line, location: SourceLocation) -> Iterator[ImportedRecord]:
+    def _item(self, line: Line, place: Place) -> Iterator[ImportedRecord]:
         payload, kind = line.payload, str(line.payload.get("type"))
         if is_user_message(line):
-            text = message_text(payload)
+            text = as_text(payload.get("content"))
             if is_injected(text):
                 self._context.skip("injected context")
             else:
-                yield from self._begin(line, location, text)
+                yield from self._begin(line, place, text)
         elif kind == "message":
-            yield from self._message(line, location)
+            yield from self._message(line, place)
         elif kind in _CALLS:
-            yield from self._call(kind, line, location)
+            yield from self._call(kind, line, place)
         elif kind.endswith("_output"):
             yield from self._output(line)
         elif kind == "reasoning":
             if text := as_text(payload.get("summary") or payload.get("content")):
-                yield from self._event("thinking", line, location, {"text": text})
+                yield from self._event("thinking", line, place, {"text": text})
         else:
-            yield from self._event(kind, line, location, payload)
+            yield from self._event(kind, line, place, payload)
 
-    def _message(self, line: Line, location: SourceLocation) -> Iterator[ImportedRecord]:
+    def _message(self, line: Line, place: Place) -> Iterator[ImportedRecord]:
         if line.payload.get("role") != "assistant":
             return  # Instructions of the program.
-        yield from self._current(line, location)
+        yield from self._current(line, place)
         if self._turn is not None:
-            self._turn.final = message_text(line.payload) or self._turn.final
-            self._turn.saw(self._last)
-            self._is_answered, self._error = True, None
+            self._turn.answer(as_text(line.payload.get("content")), self._last)
 
-    def _call(self, kind: str, line: Line, location: SourceLocation) -> Iterator[ImportedRecord]:
-        yield from self._current(line, location)
-        payload = line.payload
+    def _call(self, kind: str, line: Line, place: Place) -> Iterator[ImportedRecord]:
+        yield from self._current(line, place)
+        payload, turn = line.payload, self._turn
         name = _CALLS[kind] or str(payload.get("name") or kind)
         namespace = payload.get("namespace")
         if isinstance(namespace, str) and namespace.startswith("mcp__"):
             name = f"{namespace.removesuffix('__')}__{name}"
         call_id = payload.get("call_id")
         key = call_id if isinstance(call_id, str) and call_id else str(line.number)
-        tool = ToolCall(key[:LONGEST_ID], name, arguments_of(payload), self._last, location)
+        if turn is None or key in turn.open:
+            return
+        turn.begin_tool(key, key, name, arguments_of(payload), self._last, place)
         if call_id is None and payload.get("status") in ("completed", "failed"):
-            tool.error = "failed" if payload["status"] == "failed" else None
-            yield from self._finished(tool)
-        else:
-            self._tools.setdefault(key, tool)
+            error = "failed" if payload["status"] == "failed" else None
+            yield from turn.end_tool(key, None, error=error)
 
     def _output(self, line: Line) -> Iterator[ImportedRecord]:
-        tool = self._tools.pop(str(line.payload.get("call_id")), None)
-        if tool is None:
+        call_id = str(line.payload.get("call_id"))
+        if self._turn is None or call_id not in self._turn.open:
             return
-        output = line.payload.get("output", line.payload.get("tools"))
-        tool.result, tool.error = output_of(output)
-        took, error = self._told.pop(tool.call_id, (None, None))
-        tool.latency_ms, tool.error = took, error or tool.error
-        tool.end(self._last)
-        yield from self._finished(tool)
-
-    def _finished(self, tool: ToolCall) -> Iterator[ImportedRecord]:
-        if self._turn is not None and self._wanted:
-            self._turn.saw(self._last)
-            yield self._called(tool, self._turn), tool.location
-
-    def _called(self, tool: ToolCall, turn: Turn) -> Any:
-        return tool.to_event(turn, stable_id(SOURCE_NAME, self._thread_id, tool.call_id))
+        result, error = output_of(line.payload.get("output", line.payload.get("tools")))
+        took, told = self._told.pop(call_id, (None, None))
+        yield from self._turn.end_tool(
+            call_id, self._last, result, error=told or error, latency_ms=took
+        )
 
     # --- events --------------------------------------------------------------------------------
 
-    def _event_msg(
-        self, kind: str, line: Line, location: SourceLocation
-    ) -> Iterator[ImportedRecord]:
+    def _event_msg(self, kind: str, line: Line, place: Place) -> Iterator[ImportedRecord]:
         payload = line.payload
         if kind == "token_count":
             if (usage := self._counted.changes(payload.get("info"))) is not None:
-                self._add_call(usage, line, location)
+                self._add_call(usage, line, place)
         elif kind == "task_complete":
             self._is_complete = True
             if self._turn is not None:
-                self._turn.final = payload.get("last_agent_message") or self._turn.final
+                said = payload.get("last_agent_message")
+                self._turn.turn.final = said or self._turn.turn.final
                 self._turn.saw(self._last)
         elif kind == "turn_aborted":
-            self._is_cancelled = self._is_complete = True
-            yield from self._event("interrupted", line, location, payload, level="warning")
+            self._is_complete = True
+            if self._turn is not None:
+                self._turn.cancel()
+            yield from self._event("interrupted", line, place, payload, level="warning")
         elif kind == "error":
-            self._error = str(payload.get("message") or "error")
-            yield from self._event("error", line, location, payload, level="error")
+            if self._turn is not None:
+                self._turn.fail(str(payload.get("message") or "error"))
+            yield from self._event("error", line, place, payload, level="error")
         elif kind in _ENDS:
             self._told[str(payload.get("call_id"))] = _end_of(payload)
         elif kind not in _REPEATS:
-            yield from self._event(kind, line, location, payload)
+            yield from self._event(kind, line, place, payload)
 
     def _event(
         self,
         kind: str,
         line: Line,
-        location: SourceLocation,
+        place: Place,
         data: Any = None,
         *,
         level: str = "info",
@@ -343,35 +301,29 @@ class ThreadReader:
         if self._turn is None:
             self._context.skip("before the first turn")
             return
-        self._turn.saw(self._last)
-        if self._wanted:
-            event_id = stable_id(SOURCE_NAME, self._thread_id, line.number)
-            yield self._turn.event(event_id, kind, self._last, data, level=level), location
+        key = str(line.number)
+        yield from self._turn.event(key, kind, self._last, data, place, level=level)
 
-    def _add_call(
-        self, usage: Any, line: Line, location: SourceLocation, response_id: Any = None
-    ) -> None:
+    def _add_call(self, usage: Any, line: Line, place: Place, response_id: Any = None) -> None:
         if not isinstance(usage, dict) or self._turn is None:
             self._context.skip("calls outside of a turn")
             return
-        self._is_answered = True
-        self._turn.saw(self._last)
-        event_id = usage_id(self._thread_id, line.number, response_id)
-        span = response_id if isinstance(response_id, str) else None
-        found = call(
-            self._turn,
-            event_id,
-            usage,
-            self._model,
+        self._turn.answered = True
+        is_named = isinstance(response_id, str) and response_id
+        more = {"event_id": stable_id(SOURCE_NAME, response_id)} if is_named else {}
+        calls = self._turn.call(
+            str(line.number),
             self._last,
-            location,
-            self._context,
+            tokens_of(usage, place),
+            place,
             provider=self._provider,
-            effort=self._effort,
-            span_id=span,
+            model=self._model,
+            input_params={"effort": self._effort} if self._effort else None,
+            usage_metrics={"source": SOURCE_NAME},
+            span_id=response_id if is_named else None,
+            **more,
         )
-        if self._context.is_new(event_id):
-            self._counted.add((found, location), by_record=line.kind == "token_usage_record")
+        self._counted.add(calls, by_record=line.kind == "token_usage_record")
 
 
 def _spawn_in(meta: dict[str, Any]) -> dict[str, Any]:

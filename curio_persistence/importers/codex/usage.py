@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from curio_persistence.importers.codex.rollouts import SOURCE_NAME
-from curio_persistence.importers.common.writer import ImportedRecord, SourceLocation
+from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.sessions.context import SessionContext
-from curio_persistence.importers.sessions.records import Turn, stable_id
-from curio_persistence.models import AgentLLMUsage
+from curio_persistence.importers.sessions.places import Place
+from curio_persistence.importers.sessions.turns import Tokens
 
 _COUNTS = (
     *("input_tokens", "cached_input_tokens", "cache_write_input_tokens"),
@@ -18,39 +16,14 @@ _COUNTS = (
 )
 
 
-def call(
-    turn: Turn,
-    event_id: str,
-    usage: dict[str, Any],
-    model: str,
-    at: datetime | None,
-    location: SourceLocation,
-    context: SessionContext,
-    *,
-    provider: str = "openai",
-    effort: str | None = None,
-    span_id: str | None = None,
-) -> AgentLLMUsage:
-    """Return a model call. Input includes the cache, output includes reasoning."""
-
-    def tokens(name: str) -> int | None:
-        return context.tokens(usage.get(name), *location)
-
-    return AgentLLMUsage(
-        turn.agent_id,
-        turn.run_id,
-        provider=provider,
-        model=model,
-        input_params={"effort": effort} if effort else None,
-        input_tokens=tokens("input_tokens"),
-        output_tokens=tokens("output_tokens"),
-        usage_metrics={"source": SOURCE_NAME},
-        created_at=at or turn.started_at,
-        span_id=span_id,
-        cache_read_tokens=tokens("cached_input_tokens"),
-        cache_write_tokens=tokens("cache_write_input_tokens"),
-        reasoning_tokens=tokens("reasoning_output_tokens"),
-        event_id=event_id,
+def tokens_of(usage: Any, place: Place) -> Tokens:
+    """Return tokens. Input includes the cache, output includes reasoning."""
+    return Tokens(
+        place.count(usage, "input_tokens"),
+        place.count(usage, "output_tokens"),
+        place.count(usage, "cached_input_tokens"),
+        place.count(usage, "cache_write_input_tokens"),
+        place.count(usage, "reasoning_output_tokens"),
     )
 
 
@@ -86,8 +59,8 @@ class Counted:
         if isinstance(info, dict) and isinstance(info.get("total_token_usage"), dict):
             self._total = info["total_token_usage"]
 
-    def add(self, record: ImportedRecord, *, by_record: bool) -> None:
-        (self._by_record if by_record else self._by_sum).append(record)
+    def add(self, calls: Iterable[ImportedRecord], *, by_record: bool) -> None:
+        (self._by_record if by_record else self._by_sum).extend(calls)
 
     def end(self) -> Iterator[ImportedRecord]:
         """Yield the calls of the turn, each once."""
@@ -108,10 +81,3 @@ def _difference(total: Any, before: Any) -> dict[str, Any] | None:
         for name in _COUNTS
         if type(value := total.get(name)) is int and type(earlier.get(name, 0)) is int
     }
-
-
-def usage_id(thread_id: str, number: int, response_id: Any) -> str:
-    """Return the id of a call: that of its response, or its line."""
-    if isinstance(response_id, str) and response_id:
-        return stable_id(SOURCE_NAME, response_id)
-    return stable_id(SOURCE_NAME, thread_id, number)

@@ -12,7 +12,7 @@ from curio_persistence.importers.common.writer import ImportedRecord
 from curio_persistence.importers.copilot_cli.calls import PROVIDER
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.files import SessionFile
-from curio_persistence.importers.sessions.places import Place, member
+from curio_persistence.importers.sessions.places import Place, an_object, member, text_of
 from curio_persistence.importers.sessions.records import milliseconds_between, stable_id
 from curio_persistence.importers.sessions.turns import Conversation, OpenTurn, Tokens
 from curio_persistence.models import EventType, Level
@@ -94,7 +94,7 @@ class SpanReader:
         began, ended = (_time(span.get(name), place) for name in ("startTime", "endTime"))
         turn = self._turn_of(span, began)
         turn.saw(ended)
-        attributes = span.get("attributes")
+        attributes = an_object(span.get("attributes"))
         operation = member(attributes, "gen_ai.operation.name")
         if operation in _CALLS:
             yield from _call(turn, span, attributes, began, ended, place)
@@ -131,8 +131,8 @@ def _call(
         status="success" if error is None else "error",
         error_message=error,
         latency_ms=milliseconds_between(began, ended),
-        prompt=_words(attributes, "gen_ai.input.messages"),
-        text=_words(attributes, "gen_ai.output.messages"),
+        prompt=text_of(attributes.get("gen_ai.input.messages")),
+        text=text_of(attributes.get("gen_ai.output.messages")),
         usage_metrics=_numbers(attributes),
         span_id=str(span["spanId"]),
         parent_span_id=span.get("parentSpanId"),
@@ -180,11 +180,6 @@ def _other(
         span_id=str(span["spanId"]),
         parent_span_id=span.get("parentSpanId"),
     )
-
-
-def _words(attributes: Any, name: str) -> str:
-    found = member(attributes, name)
-    return found if isinstance(found, str) else ""
 
 
 def _numbers(attributes: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers.common.json_lines import parse
 from curio_persistence.importers.common.writer import SourceLocation
+from curio_persistence.store.json_text import json_text
 
 if TYPE_CHECKING:
     from curio_persistence.importers.sessions.context import SessionContext
@@ -40,9 +41,13 @@ class Place:
         """Tell that something cannot be read."""
         self.context.problem(self._name, self.line, why)
 
-    def count(self, values: Any, name: str) -> int | None:
+    def tokens(self, value: Any) -> int | None:
         """Return a number of tokens; None where there is none."""
-        return self.context.tokens(member(values, name), self._name, self.line)
+        return self.context.tokens(value, self._name, self.line)
+
+    def count(self, values: Any, name: str) -> int | None:
+        """Return the number of tokens that a member tells."""
+        return self.tokens(member(values, name))
 
     def time(self, value: Any) -> datetime | None:
         """Return a time, as text or in seconds since 1970."""
@@ -93,6 +98,15 @@ def an_object(value: Any) -> dict[str, Any]:
 def objects_in(value: Any) -> list[dict[str, Any]]:
     """Return the objects in a list; none for anything else."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def as_text(value: Any) -> str:
+    """Return a text, the text of a list of content blocks, or JSON of anything else."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and any(isinstance(member(each, "text"), str) for each in value):
+        return text_of(value)
+    return "" if value is None else json_text(value)
 
 
 def text_of(value: Any) -> str:

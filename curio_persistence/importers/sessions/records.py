@@ -6,7 +6,6 @@ was found. A run comes after its events, and may come again with what is known b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,7 +19,6 @@ from curio_persistence.models import (
     AgentRun,
     AgentRunEvent,
     AgentRunStatus,
-    EventType,
     Level,
 )
 
@@ -127,10 +125,6 @@ class Turn:
             parent_span_id=parent_span_id,
         )
 
-    def begin(self, event_id: str) -> AgentRunEvent:
-        """Return the event with which the turn begins, by which copies of its prompt are known."""
-        return self.event(event_id, EventType.RUN_STARTED.value, self.started_at)
-
     def to_run(self) -> AgentRun:
         """Return the run."""
         metadata = {"source": self.source, **self.metadata}
@@ -158,7 +152,6 @@ class ToolCall:
     name: str
     arguments: Any = None
     at: datetime | None = None
-    location: SourceLocation = _NOWHERE
     parent_span_id: str | None = None
     result: Any = None
     error: str | None = None
@@ -217,14 +210,3 @@ def _mcp_parts(name: str) -> tuple[str | None, str]:
     kind, _, rest = name.partition("__")
     server, _, tool = rest.partition("__")
     return (server, tool) if kind == "mcp" and tool else (None, name)
-
-
-def as_text(value: Any) -> str:
-    """Return a text as it is, the texts in a list of content blocks, or JSON of anything else."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        texts = [block.get("text") for block in value if isinstance(block, dict)]
-        if found := [text for text in texts if isinstance(text, str)]:
-            return "\n".join(found)
-    return "" if value is None else json.dumps(value, ensure_ascii=False)

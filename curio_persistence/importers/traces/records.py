@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.importers.sessions.files import STILL_AFTER
+from curio_persistence.importers.sessions.places import as_text
 from curio_persistence.importers.sessions.records import (
     LONGEST_ID,
     UNFINISHED,
@@ -19,7 +20,7 @@ from curio_persistence.importers.sessions.records import (
 )
 from curio_persistence.importers.traces.calls import counted_calls, first_step
 from curio_persistence.importers.traces.steps import TOOL, Judgement, ModelCall, Step, Trace
-from curio_persistence.importers.traces.words import answered_in, asked_in, text_of
+from curio_persistence.importers.traces.words import answered_in, asked_in
 from curio_persistence.models import (
     AgentLLMUsage,
     AgentRun,
@@ -162,7 +163,7 @@ def _score(turn: Turn, told: Judgement) -> Score:
 
 
 def _usage(turn: Turn, trace: Trace, step: Step, call: ModelCall) -> AgentLLMUsage:
-    prompt, response = text_of(step.input) or "", answered_in(step.output)
+    prompt, response = as_text(step.input), answered_in(step.output)
     metrics = {**call.metrics, **({} if step.ended_at else {"status": "pending"})}
     return AgentLLMUsage(
         turn.agent_id,

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from curio_persistence.errors import InvalidValueError
+from curio_persistence.importers.common.json_array import read_array
 from curio_persistence.importers.common.json_lines import objects_in, open_ordinary, parse
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.common.writer import SourceLocation
 from curio_persistence.importers.exports.csv import csv_rows
-from curio_persistence.importers.traces.json_array import read_array
 
 Row = dict[str, Any]
 """A row as the export has it."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from curio_persistence.store.json_text import json_text
+from curio_persistence.importers.sessions.places import as_text, text_of
 
 _USER = frozenset({"user", "human"})
 _ASSISTANT = frozenset({"assistant", "ai", "model"})
@@ -29,13 +29,6 @@ def object_in(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def text_of(value: Any) -> str | None:
-    """Return text as it is, and other values as JSON; None for nothing."""
-    if value is None or value == "":
-        return None
-    return value if isinstance(value, str) else json_text(value)
-
-
 def asked_in(value: Any) -> str | None:
     """Return what was asked: of messages the last one of a user, of others all of it."""
     return _last(parsed(value), _USER)
@@ -55,14 +48,7 @@ def _last(value: Any, roles: frozenset[str]) -> str | None:
     if isinstance(messages, list):
         for message in reversed(messages):
             if isinstance(message, dict) and str(message.get("role")) in roles:
-                return text_of(_content(message)) or text_of(message)
-    return text_of(value)
-
-
-def _content(message: dict[str, Any]) -> Any:
-    """Return the text of a message; of several parts their texts."""
-    content = message.get("content")
-    if not isinstance(content, list):
-        return content
-    texts = [part.get("text") for part in content if isinstance(part, dict)]
-    return "\n".join(text for text in texts if isinstance(text, str))
+                content = message.get("content")
+                said = text_of(content) if isinstance(content, list) else as_text(content)
+                return said or as_text(message)
+    return as_text(value) or None

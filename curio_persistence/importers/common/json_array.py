@@ -1,4 +1,4 @@
-"""Read the objects of a JSON array one by one: an export may be larger than the memory."""
+"""Read the items of a JSON array one by one: a file may be larger than the memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from io import TextIOWrapper
 from typing import Any, BinaryIO, TextIO
 
 from curio_persistence.errors import InvalidValueError
-from curio_persistence.importers.common.limits import MAX_BYTES, MAX_DEPTH, is_deeper
+from curio_persistence.importers.common.limits import (
+    MAX_BYTES,
+    MAX_CONTAINERS,
+    MAX_DEPTH,
+    is_deeper,
+)
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.common.writer import SourceLocation
 
@@ -29,7 +34,9 @@ def read_array(
     """
     with TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape") as text:
         try:
-            for line, value in _Items(text, report):
+            items = ArrayItems(text, report)
+            items.before(_BEGIN)
+            for line, value in items:
                 if isinstance(value, dict):
                     yield value, SourceLocation(name, line)
                 else:
@@ -38,8 +45,11 @@ def read_array(
             report.problem(name, None, error)
 
 
-class _Items:
-    """The items of an array, with their lines."""
+class ArrayItems:
+    """The items of an array in a text, with their lines, and what stands before and after it.
+
+    InvalidValueError where it cannot be read on.
+    """
 
     def __init__(self, text: TextIO, report: ReportBuilder) -> None:
         self._text = text
@@ -49,56 +59,68 @@ class _Items:
         self._line = 1
         self._is_whole = False
 
+    def before(self, begin: re.Pattern[str]) -> str:
+        """Return the text before the array, which begins with what matches."""
+        while (found := begin.search(self._held)) is None:
+            self._expect_more()
+        self._pass(found.end())
+        return self._held[: found.start()]
+
     def __iter__(self) -> Iterator[tuple[int, Any]]:
-        self._read_more()
-        self._skip(_BEGIN)
         while self._is_within():
-            value, line = self._next(), self._line
-            yield line, value
-            self._line += self._passed
+            value, end = self._next()
+            yield self._line, value
+            self._pass(end)
+
+    def after(self) -> str:
+        """Return the text after the array; of a long one, the beginning."""
+        return self._held[self._at + 1 :] + self._text.read(_PIECE)
 
     def _is_within(self) -> bool:
         """Return whether another item follows; step over what is between two."""
-        self._skip(_BETWEEN)
+        self._skip()
         while self._at == len(self._held):
             if self._is_whole:
                 raise InvalidValueError(
                     f"ends at line {self._line} within its array: it was cut off"
                 )
             self._read_more()
-            self._skip(_BETWEEN)
+            self._skip()
         return self._held[self._at] != "]"
 
-    def _skip(self, pattern: re.Pattern[str]) -> None:
-        if (found := pattern.match(self._held, self._at)) is not None:
-            self._line += found[0].count("\n")
-            self._at = found.end()
+    def _skip(self) -> None:
+        if (found := _BETWEEN.match(self._held, self._at)) is not None:
+            self._pass(found.end())
 
-    def _next(self) -> Any:
+    def _pass(self, end: int) -> None:
+        self._line += self._held.count("\n", self._at, end)
+        self._at = end
+
+    def _next(self) -> tuple[Any, int]:
+        """Return the next item, and where it ends."""
         while True:
             try:
                 value, end = _decode(self._held, self._at)
             except RecursionError as error:
                 raise InvalidValueError(f"is nested too deep at line {self._line}") from error
-            except ValueError as error:
-                self._expect_more(error)
+            except ValueError:
+                self._expect_more()
             else:
                 break
         if is_deeper(value, MAX_DEPTH):
             raise InvalidValueError(
                 f"is nested deeper than {MAX_DEPTH} levels at line {self._line}"
             )
-        self._passed = self._held.count("\n", self._at, end)
-        self._at = end
-        return value
+        return value, end
 
-    def _expect_more(self, error: ValueError) -> None:
+    def _expect_more(self) -> None:
+        """Read on, because what is held is no whole item."""
         if self._is_whole:
-            raise InvalidValueError(f"is not JSON from line {self._line} on: {error}") from error
+            raise InvalidValueError(f"is not JSON from line {self._line} on, or was cut off")
         if len(self._held) - self._at > MAX_BYTES:
             raise InvalidValueError(
                 f"is not JSON from line {self._line} on, or has over {MAX_BYTES >> 20} MiB there"
-            ) from error
+            )
         self._read_more()
 
     def _read_more(self) -> None:
@@ -108,3 +130,7 @@ class _Items:
         self._report.bytes_read += len(more)
         self._is_whole = not more
         self._held, self._at = held + more, 0
+        if self._held.count("{") + self._held.count("[") > MAX_CONTAINERS:
+            raise InvalidValueError(
+                f"has more than {MAX_CONTAINERS:,} arrays and objects from line {self._line} on"
+            )
