@@ -31,6 +31,8 @@ _TYPE = "application/x-protobuf"
 _TABLES = ("agent_runs", "agent_run_events", "agent_llm_usage", "agent_spans", "agent_span_sources")
 _SIZE, _REQUEST, _CLIENTS = 512, 500, 4
 _LARGEST = 64 << 20
+_ROUNDS = 20
+"""More rounds of the corpus than a repetition sends."""
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
@@ -145,10 +147,10 @@ def _lines(
     tables: _Tables,
     insert: Callable[[Rows], None],
 ) -> list[Line]:
-    spans = telemetry.spans()
+    spans = telemetry.spans((work.sizes.slow_repetitions + 1) * _ROUNDS + 1)
     connection = server.connect()
     return [
-        _whole(name, work, connection, spans, tables, insert),
+        _whole(name, work, connection, tables, insert),
         _again(name, work, connection, spans),
         _request(name, work, connection, spans),
         _single(name, work, server, spans),
@@ -159,14 +161,15 @@ def _whole(
     name: str,
     work: Workspace,
     connection: HTTPConnection,
-    spans: Iterator[Any],
     tables: _Tables,
     insert: Callable[[Rows], None],
 ) -> Line:
     """Compare with reading the bodies and inserting the rows that were made, as they are."""
     count = max(work.sizes.batched // 5 // _SIZE, 1)
     raw, ours = [], []
-    for _ in range(work.sizes.slow_repetitions + 1):
+    for repetition in range(work.sizes.slow_repetitions + 1):
+        # Whole traces: rows of a trace that comes in two repetitions are written twice.
+        spans = telemetry.spans(repetition * _ROUNDS + 1)
         bodies = [telemetry.body(spans, _SIZE) for _ in range(count)]
         mine = timed(lambda body: _post(connection, body), bodies)
         rows = tables.new_rows()
@@ -187,11 +190,15 @@ def _whole(
 
 
 def _part(rows: Rows, number: int, count: int) -> Rows:
-    """Return the share of one body of the rows of several."""
-    return {
+    """Return the share of one body of the rows of several.
+
+    The first has all runs, since the other rows refer to them.
+    """
+    part = {
         table: some[len(some) * number // count : len(some) * (number + 1) // count]
         for table, some in rows.items()
     }
+    return part | {"agent_runs": [] if number else rows["agent_runs"]}
 
 
 def _again(name: str, work: Workspace, connection: HTTPConnection, spans: Iterator[Any]) -> Line:

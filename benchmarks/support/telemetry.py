@@ -17,10 +17,10 @@ _RESPONSE_IDS = {b"chatcmpl-": b"chat%05d", b"resp_": b"r%04d", b"msg_": b"m%03d
 """Beginnings of ids of calls, and others of the same length for each round."""
 
 
-def spans() -> Iterator[ExportTraceServiceRequest]:
-    """Yield requests of one span, without end."""
+def spans(first: int = 1) -> Iterator[ExportTraceServiceRequest]:
+    """Yield requests of one span, without end; those of each round have other ids."""
     corpus = [*_corpus()]
-    for number in count(1):
+    for number in count(first):
         for content in corpus:
             for name, pattern in _RESPONSE_IDS.items():
                 content = content.replace(name, pattern % number)
