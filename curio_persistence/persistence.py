@@ -424,9 +424,11 @@ class Persistence(BasePersistence):
         `to` is a text, the id of a run, or a vector of the same model. A run is compared by its
         error, or else its objective, with the texts of others. Compared are prompts (also runs'
         objectives), outputs, errors and messages of events, or those of one `kind`: `"prompt"`,
-        `"output"`, `"error"` or `"message"`. The filters are `agent_id`, `run_id`, `session_id`,
-        `user_id`, `status`, `tags`, `any_tags`, `since` and `until`; the session, user, status and
-        tags are those of a record's run.
+        `"output"`, `"error"` or `"message"`. The filters are `agent_id`, `run_id`, `since` and
+        `until`, and those of a record's run: `session_id`, `user_id`, `parent_run_id`, `status`,
+        `tags`, `any_tags`, `source`, `project` and `metadata`. With `event_type`, `level`,
+        `min_level` or `payload` only events are compared, with `model` or `provider` only model
+        calls; if these have no such texts, InvalidValueError is raised.
 
         Texts are embedded by `embed` of this persistence, a callable `list[str] -> array` with a
         `name`, or where it is found, as `"module:callable"`; by default by wordllama, which works
@@ -792,7 +794,8 @@ class Persistence(BasePersistence):
         checks = self._store.diagnose(deep=deep)
         if any(found.name == "integrity" and found.level == "error" for found in checks):
             return checks  # What a damaged database says of its runs may be wrong.
-        checks += [*self.search.check(deep=deep), self._check_stale_runs()]
+        checks += [*self.search.check(deep=deep), self.similarity.check()]
+        checks.append(self._check_stale_runs())
         checks += [self.alerts.check(), self.audit.check(deep=deep)]
         return [*checks, self.lifecycle.check()]
 

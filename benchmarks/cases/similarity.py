@@ -1,7 +1,8 @@
 """Similarity: the texts nearest to a vector, beside bare numpy and bare pgvector.
 
 The vectors lie around some thousand points, as those of texts do. Each is that of an event. One
-processor multiplies: this process may have one only.
+processor multiplies: this process may have one only. Questions are measured by the time of
+processors, here and in the server's session.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import numpy as np
 import psycopg2
 
 from benchmarks.cases.sides import Case, apart
+from benchmarks.support import fill
 from benchmarks.support.report import Goal, Line, rows_per_second
-from benchmarks.support.timing import Timing, each, quantile, sample, timed
+from benchmarks.support.timing import Timing, each, quantile, sample, timed, worked
 from benchmarks.support.workspace import Workspace
 from curio_persistence import AgentRunEvent, Persistence, PostgresPersistence, SQLitePersistence
 
@@ -35,7 +37,7 @@ Ask = Callable[[Any], list[int]]
 def sqlite_similar(work: Workspace) -> list[Line]:
     with SQLitePersistence(work.directory / "similar.db", embed=_Model(work)) as ours:
         indexing = _fill("SQLite", work, ours)
-        return [indexing, _asking("SQLite, 10 of {}, p95", work, _numpy(work), ours, _IN_MEMORY)]
+        return [indexing, _asking("SQLite, 10 of {}", work, _numpy(work), ours, _IN_MEMORY)]
 
 
 def postgres_similar(work: Workspace) -> Iterator[Line]:
@@ -45,10 +47,10 @@ def postgres_similar(work: Workspace) -> Iterator[Line]:
         apart(work),
     ):
         yield _fill("PostgreSQL", work, ours)
-        yield _asking("PostgreSQL, 10 of {}, p95", work, _numpy(work), ours, _IN_MEMORY)
+        yield _asking("PostgreSQL, 10 of {}", work, _numpy(work), ours, _IN_MEMORY)
         ask = _pgvector(work, raw)
         ours.similarity.create_index()
-        title = "PostgreSQL, 10 of {} by an index, p95"
+        title = "PostgreSQL, 10 of {} by an index"
         yield _asking(title, work, ask, ours, _BY_INDEX)
 
 
@@ -145,9 +147,11 @@ def _asking(title: str, work: Workspace, raw: Ask, ours: Persistence, goal: Goal
     if recall < _RECALL:
         raise AssertionError(f"{title}: {recall:.3f} of the best {_TOP} are found")
 
+    sessions = fill.sessions(work.dsn) if isinstance(ours, PostgresPersistence) else []
+
     def chunk(ask: Ask) -> Callable[[], int]:
         following = cycle(questions)
-        return lambda: timed(ask, [next(following)])
+        return lambda: worked(ask, [next(following)], sessions)
 
     samples = sample(
         chunk(raw),
@@ -156,7 +160,7 @@ def _asking(title: str, work: Workspace, raw: Ask, ours: Persistence, goal: Goal
         repetitions=work.sizes.repetitions,
     )
     return Line(
-        title.format(f"{work.sizes.usage_rows // 10:,}"),
+        title.format(f"{work.sizes.usage_rows // 10:,}") + ", p95 of processor time",
         goal,
         Timing(*(each(side, quantile(0.95)) for side in samples)),
         remark=f"recall@10 {recall:.3f}, raw {raw_recall:.3f}",

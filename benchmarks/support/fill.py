@@ -242,6 +242,16 @@ def server_processes(dsn: str) -> list[int]:
         return [pid for (pid,) in cursor.fetchall()]
 
 
+def sessions(dsn: str) -> list[int]:
+    """Return the processes of the server's other sessions."""
+    with _connected(dsn) as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity "
+            "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        return [pid for (pid,) in cursor.fetchall()]
+
+
 def server_version(dsn: str) -> str:
     with _connected(dsn) as cursor:
         cursor.execute("SHOW server_version")

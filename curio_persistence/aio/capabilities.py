@@ -119,6 +119,7 @@ class AsyncSimilarity(Awaited[Similarity]):
     delete = awaited(Similarity.delete)
     create_index = awaited(Similarity.create_index)
     remove_orphans = awaited(Similarity.remove_orphans)
+    check = awaited(Similarity.check)
 
     @property
     def model(self) -> str:

@@ -132,16 +132,16 @@ TAG_CONDITIONS: Mapping[str, Condition] = {
 """The filters of records with tags: all of some, and any of some."""
 
 
-def _of_its_run(condition: Condition) -> Condition:
-    """Return a condition on runs as one on the records that belong to them."""
-    return condition._replace(
-        where=lambda value: (
-            Filter("run_id", "in", Select(RUNS, "run_id", condition.where(value))),
-        )
-    )
+def of_their_runs(conditions: Mapping[str, Condition]) -> dict[str, Condition]:
+    """Return conditions on runs as those on the records that belong to them."""
+
+    def where(of_run: Condition, value: Any) -> Where:
+        return (Filter("run_id", "in", Select(RUNS, "run_id", of_run.where(value))),)
+
+    return {name: each._replace(where=partial(where, each)) for name, each in conditions.items()}
 
 
-TAGS_OF_RUN: Mapping[str, Condition] = {n: _of_its_run(each) for n, each in TAG_CONDITIONS.items()}
+TAGS_OF_RUN: Mapping[str, Condition] = of_their_runs(TAG_CONDITIONS)
 """The filters of records by the tags of their runs."""
 
 

@@ -33,6 +33,7 @@ def test_a_healthy_server_passes_the_health_check(open_postgres: Open) -> None:
         "views",
         "orphans",
         "search",
+        "similar",
         "runs",
         "alerts",
         "chains",

@@ -16,6 +16,7 @@ from curio_persistence import (
     AgentRunEvent,
     ConfigurationError,
     ConflictError,
+    HealthCheck,
     PostgresPersistence,
     RetentionPolicy,
     SchemaMismatchError,
@@ -23,7 +24,7 @@ from curio_persistence import (
     copy_records,
 )
 from curio_persistence.backends.postgres import timed
-from curio_persistence.backends.postgres.timed import month_of
+from curio_persistence.backends.postgres.partitions import month_of
 from curio_persistence.backends.sql import migrations
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter
@@ -66,6 +67,16 @@ def partitions(ask: Ask, schema: str, table: str = "agent_run_events") -> list[s
         f"{schema}.{table}",
     )
     return [name.removeprefix(f"{table}_") for (name,) in found]
+
+
+def run_with_psql(dsn: str, statements: str) -> None:
+    with closing(psycopg2.connect(dsn)) as other, other, other.cursor() as cursor:
+        cursor.execute(statements)
+
+
+def partitions_check(persistence: PostgresPersistence) -> HealthCheck:
+    [found] = [each for each in persistence.diagnose() if each.name == "partitions"]
+    return found
 
 
 def test_months_are_made_ahead(
@@ -391,30 +402,62 @@ def test_a_check_up_tells_of_the_months(
     persistence = open_postgres(layout="timed")
     store(persistence, at(1999, 1), at(2026, 12))
 
-    def told() -> tuple[str, str]:
-        [found] = [each for each in persistence.diagnose() if each.name == "partitions"]
-        return found.level, found.message
-
-    level, message = told()
+    level, message, _ = partitions_check(persistence)[1:]
     assert level == "ok"
     assert message.startswith("events by month from 2026-11 to 2027-02, most in 2026-12 (")
     assert message.endswith("after them 0.0 MB")
     it_is(monkeypatch, at(2027, 2))
-    level, message = told()
+    level, message, _ = partitions_check(persistence)[1:]
     assert (level, message[:40]) == ("warning", "the last month of events is 2027-02: lat")
 
 
-@pytest.mark.parametrize("gone", ["agent_run_events_2026_11", "agent_llm_usage_early"])
-def test_a_check_up_finds_a_month_that_another_program_dropped(
-    open_postgres: Open, dsn: str, schema_name: str, gone: str
+@pytest.mark.parametrize(
+    "gone",
+    [
+        ("agent_run_events_2026_11",),
+        ("agent_run_events_2027_02", "agent_run_events_late"),
+        ("agent_llm_usage_early", "agent_llm_usage_2026_10", "agent_run_events_2026_10"),
+    ],
+    ids=str,
+)
+def test_months_that_another_program_dropped_are_made_anew_by_what_a_check_up_says(
+    open_postgres: Open,
+    dsn: str,
+    schema_name: str,
+    gone: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    it_is(monkeypatch, at(2026, 11))
     persistence = open_postgres(layout="timed")
     persistence._store.prepare_times(at(2026, 9))
-    with closing(psycopg2.connect(dsn)) as other, other, other.cursor() as cursor:
-        cursor.execute(f"DROP TABLE {schema_name}.{gone}")
-    [found] = [each for each in persistence.diagnose() if each.name == "partitions"]
+    times = [at(1999, 1), at(2026, 10), at(2026, 11), at(2027, 2), at(2031, 1)]
+    store(persistence, *times)
+    tables = ", ".join(f"{schema_name}.{name}" for name in gone)
+    run_with_psql(dsn, f"DROP TABLE {tables}")
+    found = partitions_check(persistence)
     assert found.level == "error"
-    assert found.message.startswith(f"{gone[:15]}")
+    for name in gone:
+        assert found.message.count(name[:15]) == 1
+    psql, _, statements = found.advice.partition(": ")
+    assert psql == "With psql"
+    run_with_psql(dsn, statements)
+    assert partitions_check(persistence).level == "ok"
+    store(persistence, *times)  # Those that are still there are known by their names.
+    assert [event.timestamp for event in persistence.get_agent_run_events("run")] == times
+
+
+def test_a_month_that_another_program_detached_is_attached_by_what_a_check_up_says(
+    open_postgres: Open, dsn: str, schema_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it_is(monkeypatch, at(2026, 11))
+    persistence = open_postgres(layout="timed")
+    store(persistence, at(2026, 11))
+    parent, part = (f"{schema_name}.agent_run_events{end}" for end in ("", "_2026_11"))
+    run_with_psql(dsn, f"ALTER TABLE {parent} DETACH PARTITION {part}")
+    assert persistence.count_events() == 0
+    run_with_psql(dsn, partitions_check(persistence).advice.partition(": ")[2])
+    assert persistence.count_events() == 1
+    assert partitions_check(persistence).level == "ok"
 
 
 def test_an_existing_database_is_copied_and_takes_the_name(

@@ -44,6 +44,7 @@ def test_a_healthy_file_passes_the_health_check(path: Path) -> None:
         "integrity",
         "orphans",
         "search",
+        "similar",
         "runs",
         "alerts",
         "chains",

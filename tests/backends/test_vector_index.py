@@ -108,6 +108,7 @@ def test_the_index_is_used_and_follows_what_is_stored_and_deleted(
     assert persistence.similarity.create_index()
     assert len(scores(persistence)) == 20
     assert "agent_embeddings_near_" in planned[-1]
+    assert persistence.similarity.check().message.endswith("; an index of pgvector answers")
     record(persistence, 30, "later")
     assert {hit.run_id for hit in persistence.similar("rate limit poem", run_id="later1")} == {
         "later1"

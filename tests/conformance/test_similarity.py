@@ -23,6 +23,7 @@ from curio_persistence import (
     UnsupportedError,
     copy_records,
 )
+from curio_persistence.capabilities import similarity
 from curio_persistence.capabilities.similarity import finding, indexing, matrix
 from curio_persistence.tables import CHANGES, EMBEDDINGS, EVENTS
 from tests.support.hands import Hands
@@ -175,6 +176,7 @@ def test_a_result_is_a_table(persistence: Persistence) -> None:
 
 def some_of_two_runs(persistence: Persistence, clock: Hands) -> None:
     for number, status in ((1, "completed"), (2, "error")):
+        metadata = {"release": number, "source": f"tool{number}", "project": f"/home/{number}"}
         record(
             persistence,
             f"r{number}",
@@ -182,11 +184,21 @@ def some_of_two_runs(persistence: Persistence, clock: Hands) -> None:
             agent_id=f"agent{number}",
             session_id=f"s{number}",
             user_id=f"u{number}",
+            parent_run_id=f"p{number}",
             status=status,
             tags=["all", f"t{number}"],
+            metadata=metadata,
         )
-        call(persistence, f"r{number}", prompt="poem", status="success")
-        persistence.append_event(f"r{number}", f"agent{number}", "log", message="verse")
+        usage = AgentLLMUsage("agent", f"r{number}", f"acme{number}", f"m{number}", prompt="poem")
+        persistence.log_llm_usage(usage)
+        persistence.append_event(
+            f"r{number}",
+            f"agent{number}",
+            f"type{number}",
+            level="info" if number == 1 else "error",
+            message="verse",
+            payload={"number": number},
+        )
         clock.move(hours=1)
 
 
@@ -198,39 +210,78 @@ def some_of_two_runs(persistence: Persistence, clock: Hands) -> None:
         ({"run_id": ["r1", "r2"]}, 6),
         ({"session_id": "s2"}, 3),
         ({"user_id": "u2"}, 3),
+        ({"parent_run_id": "p2"}, 3),
         ({"status": "error"}, 3),
         ({"status": ["error", "completed"]}, 6),
         ({"tags": ["all", "t2"]}, 3),
         ({"any_tags": ["t1", "t2"]}, 6),
+        ({"source": "tool2"}, 3),
+        ({"source": ["tool1", "tool2"], "project": "/home/2"}, 3),
+        ({"metadata": {"release": 2}}, 3),
+        ({"metadata": {"release": 3}}, 0),
+        ({"event_type": "type2"}, 1),
+        ({"event_type": ["type1", "type2"], "session_id": "s2"}, 1),
+        ({"level": "error"}, 1),
+        ({"level": "error", "kind": "message", "status": "error", "metadata": {"release": 2}}, 1),
+        ({"level": "error", "status": "completed"}, 0),
+        ({"min_level": "info"}, 2),
+        ({"payload": {"number": 2}}, 1),
+        ({"model": "m2"}, 1),
+        ({"model": ["m1", "m2"], "provider": "acme2", "kind": "prompt", "user_id": "u2"}, 1),
+        ({"provider": "acme2", "status": "completed"}, 0),
         ({"since": "90m"}, 3),
         ({"until": "90m"}, 3),
         ({"agent_id": "nobody"}, 0),
         ({"run_id": "r2", "kind": "prompt"}, 2),
         ({"since": "90m", "status": "completed"}, 0),
     ],
+    ids=str,
 )
-@pytest.mark.parametrize("few", [finding._FEW, 1])
 def test_filters_choose_among_all_records_or_among_the_most_similar(
     persistence: Persistence,
     clock: Hands,
     filters: dict[str, Any],
     count: int,
-    few: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(finding, "_FEW", few)
     monkeypatch.setattr(finding, "_AT_LEAST", 1)
     some_of_two_runs(persistence, clock)
-    hits = persistence.similar("verse", **filters)
-    assert len(hits) == count
-    if "run_id" not in filters and count == 3 and "until" not in filters:
-        assert {hit.run_id for hit in hits} == {"r2"}
-    assert len(persistence.similar("verse", top=1, **filters)) == min(count, 1)
+    for few in (finding._FEW, 1):
+        monkeypatch.setattr(finding, "_FEW", few)
+        hits = persistence.similar("verse", **filters)
+        assert len(hits) == count
+        if count < 4 and not {"until", "min_level"} & filters.keys():
+            assert {hit.run_id for hit in hits} <= {"r2"}
+        assert len(persistence.similar("verse", top=1, **filters)) == min(count, 1)
 
 
+@pytest.mark.parametrize(
+    ("options", "field", "message"),
+    [
+        ({"kind": "prompt", "level": "error"}, "level", "'message' or 'error' there, not 'prompt'"),
+        (
+            {"kind": "message", "model": "m"},
+            "model",
+            "a filter of model calls: kind is 'prompt' or",
+        ),
+        ({"model": "m", "payload": {"a": 1}}, "payload", "and model one of model calls: no record"),
+        ({"kind": "error", "min_level": "loud"}, "min_level", "is one of"),
+    ],
+    ids=str,
+)
+@pytest.mark.before_io
+def test_filters_that_no_such_record_has_are_refused(
+    persistence: Persistence, options: dict[str, Any], field: str, message: str
+) -> None:
+    with pytest.raises(InvalidValueError, match=message) as refused:
+        persistence.similar("poem", **options)
+    assert refused.value.field == field
+
+
+@pytest.mark.before_io
 def test_an_unknown_filter_is_refused(persistence: Persistence) -> None:
-    with pytest.raises(TypeError, match="level"):
-        persistence.similar("poem", level="error")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="seq"):
+        persistence.similar("poem", seq=1)  # type: ignore[call-arg]
 
 
 # --- many texts -----------------------------------------------------------------------------------
@@ -393,6 +444,39 @@ def test_a_buffered_persistence_finds_what_it_has_stored(persistence: Persistenc
         buffered.append_event("r1", "agent", "log", message="a poem")
         buffered.flush()
         assert found(buffered, "verse") == [("r1", "message", "a poem")]
+
+
+def test_a_check_up_tells_of_models_and_of_what_waits(
+    open_again: Open, persistence: Persistence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> tuple[str, str, str]:
+        [check] = [each for each in persistence.diagnose() if each.name == "similar"]
+        return check[1:]
+
+    record(persistence, "r1", "a poem", error_message="timeout")
+    assert told() == ("ok", "no text has a vector yet: the first question makes them", "")
+    persistence.similar("poem")
+    assert told() == ("ok", "2 vectors by meanings; 0 records wait", "")
+    record(persistence, "r2", "another poem")
+    level, message, advice = told()
+    assert (level, message[-14:]) == ("ok", "1 records wait")
+    assert advice.endswith("curio-persistence index --similar")
+    persistence.similarity.index_pending()
+    monkeypatch.setattr(similarity, "_MANY", 3)
+    assert told()[2].endswith("curio-persistence index --similar --hnsw")
+
+
+def test_a_check_up_tells_of_other_models_and_of_one_that_is_not_there(
+    lasting: None, open_again: Open, persistence: Persistence
+) -> None:
+    record(persistence, "r1", "a poem")
+    persistence.similarity.index_pending()
+    check = open_again(embed=Meanings("others")).similarity.check()
+    said = "0 vectors by others; 1 records wait; 1 by meanings are not used here"
+    assert check.message == said
+    check = open_again(embed="nothing:here").similarity.check()
+    assert check.level == "warning"
+    assert check.message.startswith("There is no nothing:here for embeddings: ")
 
 
 # --- models ---------------------------------------------------------------------------------------

@@ -370,6 +370,7 @@ OTHERS = {
     Similarity.create_index: "(self) -> bool",
     Similarity.pending: "(self) -> int",
     Similarity.models: "(self) -> dict[str, int]",
+    Similarity.check: "(self) -> HealthCheck",
     Similarity.delete: "(self, model: str | None = None) -> int",
     Persistence.compact: "(self) -> None",
     Persistence.backup: "(self, destination: str | os.PathLike[str], *, "
@@ -386,7 +387,8 @@ OTHERS = {
     Search.check: "(self, *, deep: bool = False) -> list[HealthCheck]",
 }
 FILTERS: dict[type, str] = {
-    SimilarFilters: "agent_id run_id session_id user_id status tags any_tags since until",
+    SimilarFilters: "agent_id run_id session_id user_id parent_run_id status tags any_tags "
+    "source project metadata event_type level min_level payload model provider since until",
     RunFilters: "agent_id run_id session_id parent_run_id status tags any_tags user_id "
     "source project metadata since until",
     EventFilters: "agent_id run_id session_id user_id event_type level min_level payload seq "
@@ -521,7 +523,9 @@ def test_each_filter_can_be_given(method: Any) -> None:
     filters |= {name: {"a": 1} for name in ("payload", "metadata") if name in filters}
     filters |= {name: 1 for name in ("seq",) if name in filters}
     subject = SUBJECTS.get(method.__name__, [])
-    assert method(InMemoryPersistence(), *subject, **filters) is not None
+    persistence = InMemoryPersistence()
+    for name, value in filters.items():
+        assert method(persistence, *subject, **{name: value}) is not None
 
 
 @pytest.mark.parametrize("kind", CONCRETE)

@@ -52,31 +52,6 @@ INDEXES = """
     JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
     WHERE n.nspname = %s AND t.relname = ANY(%s)
 """
-
-PARTITIONS = """
-    SELECT c.relname, pg_catalog.pg_total_relation_size(c.oid)
-    FROM pg_catalog.pg_inherits i
-    JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-    JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
-    JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
-    WHERE n.nspname = %s AND p.relname = %s ORDER BY c.relname
-"""
-# Where one partition ends another begins: such a bound is there twice.
-GAPS = r"""
-    SELECT DISTINCT name FROM (
-        SELECT p.relname AS name, pg_catalog.unnest(pg_catalog.regexp_match(
-            pg_catalog.pg_get_expr(c.relpartbound, c.oid), 'FROM \((.*)\) TO \((.*)\)'
-        )) AS bound
-        FROM pg_catalog.pg_inherits i
-        JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid
-        JOIN pg_catalog.pg_class p ON p.oid = i.inhparent
-        JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
-        WHERE n.nspname = %s AND p.relkind = 'p'
-    ) AS bounds
-    WHERE bound NOT IN ('MINVALUE', 'MAXVALUE')
-    GROUP BY name, bound HAVING pg_catalog.count(*) <> 2
-    ORDER BY name
-"""
 VIEWS = "SELECT viewname::text FROM pg_catalog.pg_views WHERE schemaname = %s"
 
 _THURSDAY = 3
@@ -196,49 +171,4 @@ def space(tables: Sequence[TableSize], schema: str) -> HealthCheck:
         "warning",
         f"{said}: autovacuum does not keep up",
         "With psql: " + "; ".join(f'VACUUM (ANALYZE) {schema}."{each.name}"' for each in bloated),
-    )
-
-
-class Partitions(NamedTuple):
-    """The partitions of a table, as `PARTITIONS` answers; months are written as `2026-11`."""
-
-    months: Sequence[tuple[str, int]]
-    """Each with its bytes, the oldest first."""
-    before: int
-    """The bytes of rows before the first month."""
-    after: int
-    """The bytes of rows after the last one."""
-    gaps: Sequence[tuple[str]]
-    """The tables in which some times have no partition."""
-
-
-def partitions(events: Partitions, this_month: str) -> HealthCheck:
-    """Check that there is a month for the next records, and describe the partitions."""
-    months = events.months
-    if events.gaps:
-        tables = " and ".join(name for (name,) in events.gaps)
-        return HealthCheck(
-            "partitions",
-            "error",
-            f"{tables}: partitions between others are missing, and records of their times are "
-            "refused",
-            "Attach what was detached, or make an empty one in its place: CREATE TABLE … PARTITION "
-            "OF …; months are dropped by: curio-persistence expire",
-        )
-    if not months or months[-1][0] <= this_month:
-        last = months[-1][0] if months else "none"
-        return HealthCheck(
-            "partitions",
-            "warning",
-            f"the last month of events is {last}: later ones are stored together, and do not "
-            "leave as a month",
-            "Let a role that may create tables run: curio-persistence migrate --url 'postgresql://…'",
-        )
-    largest, octets = max(months, key=lambda month: month[1])
-    return HealthCheck(
-        "partitions",
-        "ok",
-        f"events by month from {months[0][0]} to {months[-1][0]}, most in {largest} "
-        f"({health.size(octets)}); before them {health.size(events.before)}, after them "
-        f"{health.size(events.after)}",
     )

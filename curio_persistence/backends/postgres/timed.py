@@ -9,13 +9,22 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any, Literal, get_args
 
-from curio_persistence.backends.postgres import health
+from curio_persistence.backends.postgres import partitions
 from curio_persistence.backends.postgres.ddl import PostgresDDL
+from curio_persistence.backends.postgres.partitions import (
+    EARLY,
+    LATE,
+    begin_of,
+    month_of,
+    months_of,
+    name_of,
+    partition_of,
+)
 from curio_persistence.backends.postgres.pool import Connection
 from curio_persistence.backends.sql import migrations
 from curio_persistence.clock import utc_now
@@ -62,7 +71,6 @@ _KIND = (
     "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = %s AND c.relname = %s"
 )
-_EARLY, _LATE = "early", "late"
 _INDEXED = re.compile(r' ON (?P<table>(?:"(?:[^"]|"")*"|U&"[^"]*")\."?(?P<name>\w+)"?)')
 
 
@@ -160,9 +168,9 @@ class PostgresTimed(PostgresDDL):
         below = range(first, found[0] if found else last + 1)
         above = range(found[-1] + 1 if found else last + 1, last + 1)
         if below or not found:
-            self._replace(table, _EARLY, below, f"(MINVALUE) TO ('{_begin(first)}')")
+            self._replace(table, EARLY, below, f"(MINVALUE) TO ('{begin_of(first)}')")
         if above or not found:
-            self._replace(table, _LATE, above, f"('{_begin(last + 1)}') TO (MAXVALUE)")
+            self._replace(table, LATE, above, f"('{begin_of(last + 1)}') TO (MAXVALUE)")
 
     def _replace(self, table: Table[Any], end: str, months: Iterable[int], bounds: str) -> None:
         """Make months out of the times of an end, which gets these bounds, and move their rows."""
@@ -171,8 +179,8 @@ class PostgresTimed(PostgresDDL):
         if is_there:
             self._write(f"ALTER TABLE {parent} DETACH PARTITION {whole}", ())
         for month in months:
-            part = self._qualified(_name(table, month))
-            begin, until = _begin(month), _begin(month + 1)
+            part = self._qualified(name_of(table, month))
+            begin, until = begin_of(month), begin_of(month + 1)
             self._write(
                 f"CREATE TABLE {part} PARTITION OF {parent} FOR VALUES FROM ('{begin}') "
                 f"TO ('{until}')",
@@ -194,7 +202,7 @@ class PostgresTimed(PostgresDDL):
     def partitions(self, table: Table[Any], before: str) -> list[Partition]:
         if table not in TIMED or not self.is_timed:
             return []
-        found = [_partition(table, month) for month in self._months(table)]
+        found = [partition_of(table, month) for month in self._months(table)]
         return [each for each in found if each.end <= before]
 
     def runs_of_partition(self, partition: Partition) -> set[StoredValue]:
@@ -236,7 +244,7 @@ class PostgresTimed(PostgresDDL):
     def _drop_first(self, table: Table[Any], before: str) -> None:
         with self._partitions_locked(table):
             parts = self._first_empty(table, before)
-            early = self._qualified(f"{table.name}_{_EARLY}")
+            early = self._qualified(f"{table.name}_{EARLY}")
             self._write(f"ALTER TABLE {self._table(table)} DETACH PARTITION {early}", ())
             for part in parts:
                 self._write(f"DROP TABLE {self._part(part)}", ())
@@ -247,12 +255,12 @@ class PostgresTimed(PostgresDDL):
             )
 
     def _first_begin(self, table: Table[Any]) -> str:
-        return _begin(self._months(table)[0])
+        return begin_of(self._months(table)[0])
 
     def _part(self, partition: Partition) -> str:
         moment = decode_time(partition.begin)
         assert moment is not None, "a partition begins at a time"
-        return self._qualified(_name(partition.table, month_of(moment)))
+        return self._qualified(name_of(partition.table, month_of(moment)))
 
     def _run_soon(self, sql: str) -> None:
         """Run a statement in this transaction that waits for its lock for a moment only."""
@@ -279,28 +287,40 @@ class PostgresTimed(PostgresDDL):
 
     def _partitions(self, table: Table[Any]) -> list[str]:
         """Return the names of a table's partitions."""
-        return [*self._sizes_of_partitions(table)]
+        return [name for name, *_ in self._described(table)]
 
-    def _sizes_of_partitions(self, table: Table[Any]) -> dict[str, int]:
-        return dict(self._read(health.PARTITIONS, (self._schema_name, table.name)))
-
-    def _partitions_check(self) -> HealthCheck:
-        sizes = self._sizes_of_partitions(EVENTS)
-        months = [
-            (f"{month // 12:04}-{month % 12 + 1:02}", sizes[_name(EVENTS, month)])
-            for month in self._months(EVENTS)
-        ]
-        least = min(sizes.values(), default=0)  # An empty one has a page in each of its indexes.
-        before, after = (sizes.get(f"{EVENTS.name}_{end}", 0) - least for end in (_EARLY, _LATE))
-        gaps = self._read(health.GAPS, (self._schema_name,))
-        found = health.Partitions(months, before, after, gaps)
-        return health.partitions(found, f"{utc_now():%Y-%m}")
+    def _described(self, table: Table[Any]) -> list[tuple[str, int, str]]:
+        """Return the partitions of a table, each with its bytes and its bounds."""
+        return self._read(partitions.PARTITIONS, (self._schema_name, table.name))
 
     def _months(self, table: Table[Any]) -> list[int]:
         """Return the months that have a partition, which follow one another."""
-        name = re.compile(rf"{table.name}_(\d{{4}})_(\d\d)")
-        found = filter(None, map(name.fullmatch, self._partitions(table)))
-        return sorted(int(match[1]) * 12 + int(match[2]) - 1 for match in found)
+        return months_of(table, self._partitions(table))
+
+    def _partitions_check(self) -> HealthCheck:
+        broken = {table.name: made for table in TIMED if (made := self._making_whole(table))}
+        if broken:
+            return partitions.missing_check([*broken], [*chain.from_iterable(broken.values())])
+        sizes = {name: octets for name, octets, _ in self._described(EVENTS)}
+        months = [
+            (f"{month // 12:04}-{month % 12 + 1:02}", sizes[name_of(EVENTS, month)])
+            for month in months_of(EVENTS, sizes)
+        ]
+        least = min(sizes.values(), default=0)  # An empty one has a page in each of its indexes.
+        before, after = (sizes.get(f"{EVENTS.name}_{end}", 0) - least for end in (EARLY, LATE))
+        found = partitions.Sizes(months, before, after)
+        return partitions.sizes_check(found, f"{utc_now():%Y-%m}")
+
+    def _making_whole(self, table: Table[Any]) -> list[str]:
+        """Return the statements that attach or make the partitions that are missing."""
+        lacking = partitions.missing(table, (bounds for *_, bounds in self._described(table)))
+        registry = REGISTRIES[table.name]
+        return [
+            each.attaching(self._qualified)
+            if self._read(_KIND, (self._schema_name, each.name))
+            else each.making(self._qualified, registry)
+            for each in lacking
+        ]
 
     # --- statements ---------------------------------------------------------------------------
 
@@ -375,25 +395,3 @@ def _patiently(change: Callable[[], None]) -> None:
             return change()
         time.sleep(_PAUSE)
     return change()
-
-
-def month_of(moment: datetime) -> int:
-    """Return the number of a month in UTC, counted from year 0."""
-    moment = moment.astimezone(UTC)
-    return moment.year * 12 + moment.month - 1
-
-
-def _begin(month: int) -> str:
-    return f"{month // 12:04}-{month % 12 + 1:02}-01 00:00:00+00"
-
-
-def _partition(table: Table[Any], month: int) -> Partition:
-    begin, end = (
-        encode_time(datetime(each // 12, each % 12 + 1, 1, tzinfo=UTC))
-        for each in (month, month + 1)
-    )
-    return Partition(table, begin, end)
-
-
-def _name(table: Table[Any], month: int) -> str:
-    return f"{table.name}_{month // 12:04}_{month % 12 + 1:02}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property, partial
 from math import inf, isnan
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Unpack
 
 from curio_persistence.capabilities.arguments import check_progress
 from curio_persistence.capabilities.capability import Capability
@@ -13,12 +13,8 @@ from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.failures import FailureGroup
 from curio_persistence.capabilities.search import checked_wait
 from curio_persistence.capabilities.similarity.failing import similar_failures
-from curio_persistence.capabilities.similarity.finding import (
-    FILTERS,
-    Finder,
-    Question,
-    SimilarFilters,
-)
+from curio_persistence.capabilities.similarity.filtering import SimilarFilters, where_by_table
+from curio_persistence.capabilities.similarity.finding import Finder, Question
 from curio_persistence.capabilities.similarity.hits import SimilarHit, SimilarHits
 from curio_persistence.capabilities.similarity.indexing import (
     Indexing,
@@ -37,13 +33,14 @@ from curio_persistence.clock import Clock
 from curio_persistence.errors import (
     AccessDeniedError,
     BusyError,
+    ConfigurationError,
     InvalidValueError,
     StorageFullError,
     UnsupportedError,
 )
 from curio_persistence.progress import Progress
 from curio_persistence.results.pages import Records
-from curio_persistence.store.base import Store
+from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.store.filters import (
     COUNT,
     Filter,
@@ -59,6 +56,8 @@ if TYPE_CHECKING:
 __all__ = ["SimilarFilters", "SimilarHit", "SimilarHits", "Similarity", "TextKind"]
 
 _LONGEST_ID = 255
+_MANY = 100_000
+"""Texts from which on an index is worth the time to build it."""
 
 
 class Similarity(Capability):
@@ -151,6 +150,25 @@ class Similarity(Capability):
             )
             self._store.delete(EMBEDDINGS, gone)
 
+    def check(self) -> HealthCheck:
+        """Return how many texts have a vector, how many records wait, and what compares them."""
+        try:
+            name = self._model.name
+        except ConfigurationError as error:
+            advice = "Name one that can be imported here: CURIO_EMBED=my_models:embed"
+            return HealthCheck("similar", "warning", str(error).rstrip("."), advice)
+        others = self.models()
+        if not others:
+            said = "no text has a vector yet: the first question makes them"
+            return HealthCheck("similar", "ok", said)
+        texts, waiting = others.pop(name, 0), self.pending()
+        has_index = self._store.vector_index(name) is not None
+        said = f"{texts:,} vectors by {name}; {waiting:,} records wait"
+        said += "; an index of pgvector answers" if has_index else ""
+        if others:
+            said += f"; {sum(others.values()):,} by {', '.join(others)} are not used here"
+        return HealthCheck("similar", "ok", said, _advice(texts, waiting, has_index=has_index))
+
     # --- questions ----------------------------------------------------------------------------
 
     def find(
@@ -163,13 +181,9 @@ class Similarity(Capability):
         **filters: Unpack[SimilarFilters],
     ) -> SimilarHits:
         """Return what is most similar to a text, a run or a vector; see `Persistence.similar`."""
-        if kind is not None and kind not in get_args(TextKind):
-            raise InvalidValueError(
-                f"kind is one of {', '.join(get_args(TextKind))}, not {kind!r}.", field="kind"
-            )
         count = checked_count("top", top)
         end = monotonic() + (inf if max_wait is None else checked_wait(max_wait))
-        where = {table: each.of(filters).where(self._clock) for table, each in FILTERS.items()}
+        where = where_by_table(filters, kind, self._clock)
         self._store.check_outside("similar()")
         vector, own_run = self._vector(to, kind)
         pending = 0 if self._index(end) else self._indexing.pending()
@@ -232,6 +246,17 @@ class Similarity(Capability):
             return text, name
         wanted = "text" if kind is None else kind
         raise InvalidValueError(f"The run {name} has no {wanted} to compare with.", field="to")
+
+
+def _advice(texts: int, waiting: int, *, has_index: bool) -> str:
+    if waiting:
+        return "To embed them now: curio-persistence index --similar"
+    if texts >= _MANY and not has_index:
+        return (
+            "On PostgreSQL with pgvector an index answers faster: "
+            "curio-persistence index --similar --hnsw"
+        )
+    return ""
 
 
 def _not_of(run_id: str) -> Filter:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
-from curio_persistence.capabilities.record_filter import TAG_CONDITIONS, TAGS_OF_RUN, FilterKind
 from curio_persistence.capabilities.similarity.hits import SimilarHit
 from curio_persistence.capabilities.similarity.matrix import LABELS, Matrix, Scores
 from curio_persistence.capabilities.similarity.models import numpy
 from curio_persistence.capabilities.similarity.texts import FIELDS, Text, TextKind, text_of
-from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Where
 from curio_persistence.store.table import Table
-from curio_persistence.tables import EMBEDDINGS, EVENTS, RUNS, USAGE
+from curio_persistence.tables import EMBEDDINGS, RUNS
 
 _FEW = 20_000
 """Records that pass filters of which all are compared; of more, the most similar are looked at
@@ -27,33 +25,15 @@ _AT_ONCE = 1_000
 _SHOWN = 160
 
 
-class SimilarFilters(TypedDict, total=False):
-    """The filters of what is similar; session, user, status and tags are those of the run."""
-
-    agent_id: str | None
-    run_id: str | Collection[str] | None
-    session_id: str | None
-    user_id: str | None
-    status: str | Collection[str] | None
-    tags: str | Collection[str] | None
-    any_tags: str | Collection[str] | None
-    since: TimeLike | None
-    until: TimeLike | None
-
-
-_OF_RUN = ("session_id", "user_id", "status")
-FILTERS: Mapping[Table[Any], FilterKind] = {
-    RUNS: FilterKind(RUNS, SimilarFilters, conditions=TAG_CONDITIONS),
-    USAGE: FilterKind(USAGE, SimilarFilters, _OF_RUN, TAGS_OF_RUN),
-    EVENTS: FilterKind(EVENTS, SimilarFilters, _OF_RUN, TAGS_OF_RUN),
-}
-
 Ranked = Iterator[tuple[int, float]]
 """Ids of embeddings with their scores, the best first."""
 
 
 class Question(NamedTuple):
-    """A vector, the kinds of texts that are compared with it, and the filters of their records."""
+    """A vector, the kind of the texts that are compared with it, and the filters of their records.
+
+    Tables without such texts, or whose records do not have all that is asked for, are left out.
+    """
 
     vector: Any
     kind: TextKind | None
@@ -112,12 +92,17 @@ class Finder:
         """Yield those of the wanted kind that were chosen."""
         np = numpy()
         wanted = np.isin(scores.ids, [*without], invert=True)
-        if (kind := self._question.kind) is not None:
-            numbers = [number for number, label in enumerate(LABELS) if label[1] == kind]
-            wanted &= np.isin(scores.labels, numbers)
+        if len(labels := self._labels()) < len(LABELS):
+            wanted &= np.isin(scores.labels, labels)
         if chosen is not None:
             wanted &= np.isin(scores.ids, [*chosen])
         return _in_order(scores.ids[wanted], scores.scores[wanted], size)
+
+    def _labels(self) -> list[int]:
+        """Return the numbers of the labels of the texts in question."""
+        tables = {table.name for table in self._question.where}
+        kind = self._question.kind
+        return [n for n, (name, k) in enumerate(LABELS) if name in tables and kind in (None, k)]
 
     def _chosen(self) -> list[int] | None:
         """Return the embeddings of the records that pass the filters; None if these are many."""

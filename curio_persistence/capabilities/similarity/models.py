@@ -156,7 +156,7 @@ def _found(place: str) -> Embed:
             found = import_module(module)
             for part in name.split("."):
                 found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # Whatever a module of the user's raises when it is imported.
         raise ConfigurationError(f"There is no {place} for embeddings: {error}.") from error
     if not callable(found):
         raise ConfigurationError(

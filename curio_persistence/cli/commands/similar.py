@@ -2,7 +2,8 @@
 
 Put a text, the id of a run, or last for the newest run. A run is compared by its error, or else its
 objective, with the texts of others. Each hit begins with how similar it is: 1 is the same text,
-about 0 an unrelated one.
+about 0 an unrelated one. Filters of runs are passed by the events and model calls of such a run
+too; only events have a type, a level and a payload, only model calls a model and a provider.
 
 Texts stored since the last time are embedded first. The model is the small English one of the extra
 "similar", which works offline, or the one that --embed or CURIO_EMBED names: a callable that turns
@@ -44,6 +45,8 @@ EXAMPLES = """\
   curio-persistence similar the request took too long
   curio-persistence similar rate limited --kind error --since 7d --top 5
   curio-persistence similar run-42 --status error
+  curio-persistence similar it was refused --kind error --payload tool_name=search
+  curio-persistence similar a trip by plane --kind prompt --model acme-1
   curio-persistence similar book a flight --agent researcher --jsonl > hits.jsonl
 """
 
@@ -60,8 +63,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--top", metavar="N", type=count, default=20, help="at most so many (default: 20)"
     )
-    names = ("agent_id", "run_id", "session_id", "user_id", "status", "tags", "any_tags")
+    names = ("agent_id", "run_id", "session_id", "user_id", "source", "project")
     add_filters(parser, "texts", *names)
+    add_filters(parser, "texts of runs", "status", "tags", "any_tags", "parent_run_id", "metadata")
+    add_filters(parser, "texts of events", "event_type", "level", "min_level", "payload")
+    add_filters(parser, "texts of model calls", "model", "provider")
     add_window_options(parser)
     parser.add_argument(
         "--max-wait",
