@@ -133,6 +133,7 @@ class Persistence(BasePersistence):
 
     def _prepare(self, search: bool | None) -> None:
         self.initialize_schema()
+        self._pricing.read_saved(self._store)
         if search:
             self.search.enable()
 

@@ -103,6 +103,8 @@ class AsyncPrices(Awaited[Prices]):
 
     version = awaited(Prices.version)
     own = awaited(Prices.own)
+    save = awaited(Prices.save)
+    remove = awaited(Prices.remove)
     of = awaited(Prices.of)
     unpriced = awaited(Prices.unpriced)
     reprice = awaited(Prices.reprice)

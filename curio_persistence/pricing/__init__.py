@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.clock import utc_now
-from curio_persistence.errors import ConfigurationError
+from curio_persistence.errors import ConfigurationError, UnsupportedError
 from curio_persistence.pricing.calls import (
     REPORTED,
     Call,
@@ -19,12 +20,14 @@ from curio_persistence.pricing.calls import (
     reported_cost,
 )
 from curio_persistence.redaction import Redaction
+from curio_persistence.store.base import Store
 from curio_persistence.store.table import Row
-from curio_persistence.tables import USAGE
+from curio_persistence.tables import PRICES, USAGE
 
 if TYPE_CHECKING:
     from curio_persistence.pricing.library import Library, Tariff
     from curio_persistence.pricing.own import OwnPrices, OwnTariff
+    from curio_persistence.tables.prices import SavedPrice
 
 PricesLike = bool | str | PathLike[str] | Iterable[Mapping[str, Any]]
 """True for the prices of genai-prices, False for none; a file or a list has prices of one's own."""
@@ -37,12 +40,14 @@ _MOST = 2**63
 class Pricing:
     """Computes costs, for all threads.
 
-    Own prices come first, then those of genai-prices, then the cost that the sender reported in
-    `usage_metrics`. genai-prices is imported when the first call needs it.
+    Own prices come first: those that were given, then those that are saved in the database. Then
+    come those of genai-prices, then the cost that the sender reported in `usage_metrics`.
+    genai-prices is imported when the first call needs it.
     """
 
     def __init__(self, prices: PricesLike = True, now: Now = utc_now) -> None:
-        self.is_on, self.own = _chosen(prices)
+        self.is_on, self._given = _chosen(prices)
+        self.own = self._given
         self._now = now
         self._find = lru_cache(_REMEMBERED)(self._tariffs)
 
@@ -54,6 +59,15 @@ class Pricing:
             return found
         redaction.completed_by[USAGE.name] = pricing = cls(prices, now)
         return pricing
+
+    def read_saved(self, store: Store) -> None:
+        """Read the prices that are saved in a database; a replica has none."""
+        if not self.is_on:
+            return
+        with suppress(UnsupportedError):
+            saved = PRICES.decode(store.select(PRICES))
+            self.own = _with_saved(self._given, saved)
+            self._find = lru_cache(_REMEMBERED)(self._tariffs)
 
     @property
     def library(self) -> Library | None:
@@ -116,6 +130,15 @@ class Pricing:
         own = self.own.tariffs(provider, models) if self.own else ()
         found = self.library.tariff(provider, models) if self.library else None
         return own if found is None else (*own, found)
+
+
+def _with_saved(given: OwnPrices | None, saved: Sequence[SavedPrice]) -> OwnPrices | None:
+    """Return the prices that were given, and behind them those that are saved."""
+    if not saved:
+        return given
+    from curio_persistence.pricing.own import OwnPrices, read_saved  # On use, as below.
+
+    return OwnPrices((*(given.entries if given else ()), *map(read_saved, saved)))
 
 
 def _chosen(prices: Any) -> tuple[bool, OwnPrices | None]:

@@ -1,4 +1,4 @@
-"""Prices of one's own, from a file or a list: they come before those of genai-prices."""
+"""Prices of one's own, from a file, a list or the database: they come before genai-prices."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from typing import Any
 
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.pricing.calls import Call, Listed, Now, Priced, Rates, per_token
+from curio_persistence.tables.prices import SavedPrice
 
 _RATES = ("input", "output", "cache_read", "cache_write", "reasoning")
 _AMOUNTS = (*_RATES, "request")
 _WORDS = ("model", "provider", "service_tier")
 _TIMES = ("since", "until")
 _NAMES = (*_WORDS, *_TIMES, *_AMOUNTS)
+_VERSION = "price_version"
+"""What `to_dict` adds to an entry; it follows from the others."""
 _MOST = 10**6
 """The highest price, in US dollars per million tokens or for a request; beyond is a mistake."""
 
@@ -50,9 +53,9 @@ class OwnPrice:
         plain = {
             name: value.isoformat() if isinstance(value, datetime) else str(value)
             for name, value in given.items()
-            if value not in (None, 0) or name in ("input", "output")
+            if value is not None and (value or name != "request")
         }
-        return {**plain, "price_version": self.version}
+        return {**plain, _VERSION: self.version}
 
     @property
     def version(self) -> str:
@@ -143,6 +146,17 @@ def read_prices(source: str | PathLike[str] | Iterable[Mapping[str, Any]]) -> Ow
     return OwnPrices(_entry(f"{place}, entry {n}", entry) for n, entry in enumerate(entries, 1))
 
 
+def read_saved(saved: SavedPrice) -> OwnPrice:
+    """Return an entry that is saved in a database; raise ConfigurationError for a damaged one."""
+    place = f"The price {saved.price_version!r}, which is saved in the database,"
+    try:
+        entry = json.loads(saved.entry)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{place} is damaged. Remove it: {_REMOVE}") from error
+    return _entry(place, entry)
+
+
+_REMOVE = "curio-persistence prices remove VERSION"
 _EXAMPLE = '[[prices]] model = "acme-*" input = 0.5 output = 1.5'
 
 
@@ -174,7 +188,7 @@ def _entries_of(path: Path) -> Any:
 def _entry(place: str, entry: Any) -> OwnPrice:
     if not isinstance(entry, Mapping):
         raise ConfigurationError(f"{place} is {type(entry).__name__}, not a table: {_EXAMPLE}")
-    if unknown := [name for name in entry if name not in _NAMES]:
+    if unknown := [name for name in entry if name not in (*_NAMES, _VERSION)]:
         raise ConfigurationError(
             f"{place} has {', '.join(map(repr, unknown))}; it may have {', '.join(_NAMES)}."
         )
@@ -183,7 +197,7 @@ def _entry(place: str, entry: Any) -> OwnPrice:
             raise ConfigurationError(f"{place} needs {name} (0 if it costs nothing).")
     values: dict[str, Any] = {}
     for name, value in entry.items():
-        if value is not None:
+        if value is not None and name != _VERSION:
             values[name] = _READERS[name](f"{place}: {name}", value)
     since, until = values.get("since"), values.get("until")
     if since and until and until <= since:

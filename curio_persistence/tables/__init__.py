@@ -21,6 +21,7 @@ from curio_persistence.tables.events import (
 )
 from curio_persistence.tables.keys import API_KEYS, CONSOLE_SESSIONS
 from curio_persistence.tables.lifecycle import EXPIRED_TOTALS, LIFECYCLE, TOMBSTONES
+from curio_persistence.tables.prices import PRICES
 from curio_persistence.tables.run_logs import RUN_LOGS
 from curio_persistence.tables.runs import RUNS, RUNS_AND_STUBS, RunOrStub
 from curio_persistence.tables.scores import SCORE_SOURCES, SCORES
@@ -49,6 +50,7 @@ __all__ = [
     "EXPIRED_TOTALS",
     "LIFECYCLE",
     "OF_SPAN",
+    "PRICES",
     "RUNS",
     "RUNS_AND_STUBS",
     "RUN_LOGS",
@@ -107,6 +109,7 @@ ALL_TABLES: tuple[Table[Any], ...] = (
     ALERT_HISTORY,
     API_KEYS,
     CONSOLE_SESSIONS,
+    PRICES,
     RUN_LOGS,
     CHANGES,
     EMBEDDINGS,

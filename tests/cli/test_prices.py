@@ -95,17 +95,39 @@ def test_costs_are_computed_anew_if_that_is_agreed_to(
     assert len(audit) == 2
 
 
+def test_prices_are_saved_in_the_database_and_removed(
+    program: Program, unpriced: str, own: str
+) -> None:
+    there = ("--url", unpriced)
+    [version] = program("prices", "add", own, *there).json()["price_versions"]
+    assert [entry["model"] for entry in program("prices", *there).json()["own"]] == ["acme-*"]
+    assert "acme-*" in program.on_terminal("prices", *there).out
+    shown = ("prices", "show", "acme-1", "--input", "1000", "--output", "100", *there)
+    assert program(*shown).json()["cost_usd"] == "0.001200"
+    assert program("prices", "reprice", "--dry-run", *there).json()["changed"] == 3
+    assert f"Removed: {version}." in program.on_terminal("prices", "remove", version, *there).out
+    again = program("prices", "remove", version, *there)
+    assert again.code == 3
+    assert f"No saved price has the version '{version}'" in again.said
+    assert program("prices", *there).json()["own"] == []
+    assert program("prices", "add", "/nowhere.toml", *there).code == 2
+    assert program("prices", "add", own).code == 3
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
         (["show", "--input", "3"], "Name the MODEL"),
-        (["unpriced", "gpt-4o"], "prices unpriced does not take a MODEL."),
+        (["unpriced", "gpt-4o"], "prices unpriced does not take a NAME."),
         (["reprice", "--tier", "batch", "--yes"], "prices reprice does not take --tier."),
         (["show", "gpt-4o", "--agent", "a"], "prices show does not take --agent."),
         (["show", "gpt-4o", "--yes"], "prices show does not take --yes."),
         (["show", "gpt-4o", "--at", "never"], "--at takes a date or time, not 'never'."),
         (["show", "gpt-4o", "--provider", "a", "--provider", "b"], "takes one --provider"),
         (["list"], "invalid choice: 'list'"),
+        (["add"], "prices add needs a FILE of prices."),
+        (["remove"], "prices remove needs a VERSION"),
+        (["add", "prices.toml", "--since", "7d"], "prices add does not take --since."),
         (["show", "gpt-4o", "--input", "-1"], "not a whole number"),
     ],
 )

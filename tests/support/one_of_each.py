@@ -37,6 +37,7 @@ from curio_persistence.tables import (
     EVENTS,
     EXPIRED_TOTALS,
     LIFECYCLE,
+    PRICES,
     RUN_LOGS,
     RUNS,
     SCORES,
@@ -59,6 +60,7 @@ from curio_persistence.tables.lifecycle import (
     LifecycleSetting,
     Tombstone,
 )
+from curio_persistence.tables.prices import SavedPrice
 from curio_persistence.tables.run_logs import RunLogNumbers
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -107,6 +109,7 @@ RECORDS: dict[Table[Any], Any] = {
     ALERT_HISTORY: Alert("alert", "errors", 1, "errors", "Too many.", 0.1, 0.5, NOON),
     API_KEYS: ApiKey("key", "Ada", "read", "0" * 64, NOON),
     CONSOLE_SESSIONS: ConsoleSession("0" * 64, "key", NOON, NOON, NOON),
+    PRICES: SavedPrice("own 0", '{"model": "m", "input": "1", "output": "2"}', NOON),
     RUN_LOGS: RunLogNumbers("session", 7, NOON),
     CONTENT: ContentBlob("0" * 49, 1, None, None, b"\0\xff\\\n"),
     CONSUMERS: ConsumerPosition("consumer", EVENTS.name, "[0]", NOON),

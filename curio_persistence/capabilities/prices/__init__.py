@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import builtins
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from os import PathLike
 from typing import Any, Unpack
 
-from curio_persistence.capabilities.arguments import check_progress
+from curio_persistence.capabilities.arguments import check_progress, checked_id
 from curio_persistence.capabilities.capability import Capability
+from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.prices.records import Price, RepriceReport, Unpriced
 from curio_persistence.capabilities.prices.repricing import Repricing
 from curio_persistence.capabilities.usage import USAGE_FILTERS, UsageFilters
@@ -20,8 +24,10 @@ from curio_persistence.progress import Progress
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_money, decode_time
 from curio_persistence.store.filters import COUNT, Filter, Measure, total
-from curio_persistence.tables import USAGE
+from curio_persistence.tables import PRICES, USAGE
+from curio_persistence.tables.prices import SavedPrice, price_row
 
+_LOCK = "prices"
 _MEASURES = (
     COUNT,
     Measure("count", "input_tokens"),
@@ -52,8 +58,51 @@ class Prices(Capability):
         return self._pricing.version
 
     def own(self) -> builtins.list[dict[str, Any]]:
-        """Return the entries of one's own prices, the first that fits a call first."""
+        """Return the entries of one's own prices, the first that fits a call first.
+
+        Those that were given when the database was opened come before those that are saved in it,
+        which are read anew: from then on, this program computes with them.
+        """
+        self._pricing.read_saved(self._store)
         return self._pricing.own.to_dicts() if self._pricing.own else []
+
+    def save(self, prices: str | PathLike[str] | Iterable[Mapping[str, Any]]) -> builtins.list[str]:
+        """Save prices of one's own in the database, and return their versions.
+
+        `prices` is a TOML or JSON file, or a list of entries, as for `connect(prices=…)`. They come
+        before those that were saved earlier. Other programs use them when they open the database.
+        """
+        from curio_persistence.pricing.own import read_prices  # On use: few have their own.
+
+        entries = [entry.to_dict() for entry in read_prices(prices).entries]
+        versions = [str(entry["price_version"]) for entry in entries]
+        now = self._clock.now()
+        rows = {
+            version: price_row(SavedPrice(version, json.dumps(entry, ensure_ascii=False), now))
+            for version, entry in zip(versions, entries, strict=True)
+        }
+        with self._store.transaction():
+            self._store.advisory_lock(_LOCK)
+            self._store.delete(PRICES, (PRICES.filter_any("price_version", versions),))
+            self._store.insert_many(PRICES, [*rows.values()][::-1])
+            for version, entry in zip(versions, entries, strict=True):
+                audit(self._store, self._clock, "create", version, "price", None, **entry)
+        self._pricing.read_saved(self._store)
+        return versions
+
+    def remove(self, price_version: str) -> bool:
+        """Remove a saved price by its version; return False if there is none.
+
+        Costs that were computed by it stay, until `reprice` computes them anew.
+        """
+        version = checked_id("price_version", price_version)
+        with self._store.transaction():
+            self._store.advisory_lock(_LOCK)
+            removed = self._store.delete(PRICES, PRICES.where(price_version=version))
+            if removed:
+                audit(self._store, self._clock, "delete", version, "price")
+        self._pricing.read_saved(self._store)
+        return bool(removed)
 
     def of(
         self,
@@ -106,6 +155,7 @@ class Prices(Capability):
 
     def unpriced(self, **filters: Unpack[UsageFilters]) -> builtins.list[Unpriced]:
         """Return the models whose calls have no known cost, those with the most calls first."""
+        self._pricing.read_saved(self._store)
         where = (*USAGE_FILTERS.of(filters).where(self._clock), Filter("cost_usd", "is null"))
         groups = self._store.aggregate(USAGE, _MEASURES, where, group_by=("provider", "model"))
         models = map(self._unpriced, groups)
@@ -129,6 +179,7 @@ class Prices(Capability):
         """
         check_progress(progress)
         where = USAGE_FILTERS.of(filters)
+        self._pricing.read_saved(self._store)
         if not self._pricing.is_on:
             raise UnsupportedError("Prices are switched off (prices=False, CURIO_PRICES=0).")
         if self._pricing.library is None and self._pricing.own is None:

@@ -1,17 +1,20 @@
 """Explain what model calls cost, list those without a known cost, or compute costs anew.
 
-  prices                    the prices that are used: genai-prices, and those of CURIO_PRICES
+  prices                    the prices that are used: genai-prices, and own ones by their versions
   prices show MODEL         the prices of a model, and the cost of a call with so many tokens
+  prices add FILE           save own prices, of a TOML or JSON file, in the database
+  prices remove VERSION     remove own prices from the database
   prices unpriced           models whose calls have no known cost, and why
   prices reprice            compute stored costs anew, each by the prices of its time
 
-Costs that an agent gave stay, unless --given says to replace them. As JSON, an object; of unpriced,
-a list of models.
+Own prices are those of CURIO_PRICES, then those in the database. Costs that an agent gave stay,
+unless --given says to replace them. As JSON, an object; of unpriced, a list of models.
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.consent import add_consent_options, agreed
@@ -29,7 +32,7 @@ from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import Output, say
 from curio_persistence.cli.terminal.progress import progress_line
 from curio_persistence.cli.terminal.tables import Column, cell
-from curio_persistence.errors import ConfigurationError
+from curio_persistence.errors import ConfigurationError, MissingDatabaseError, NotFoundError
 from curio_persistence.views.wording import local_time, money
 
 if TYPE_CHECKING:
@@ -39,12 +42,15 @@ EXAMPLES = """\
   curio-persistence prices
   curio-persistence prices show gpt-4o --provider azure --input 1000 --output 100
   curio-persistence prices show claude-sonnet-4-5 --input 1000 --output 100 --tier batch --json
+  curio-persistence prices add prices.toml
+  curio-persistence prices remove 'own 1a2b3c4d'
   curio-persistence prices unpriced --since 7d
   curio-persistence prices reprice --since 30d --dry-run
   curio-persistence prices reprice --model gpt-4o --yes
 """
 
-_ACTIONS = ("show", "unpriced", "reprice")
+_ACTIONS = ("show", "add", "remove", "unpriced", "reprice")
+_NAMED = {"add": "a FILE of prices", "remove": "a VERSION, as `prices` shows it"}
 _TOKENS = {
     "input": "input tokens",
     "output": "output tokens",
@@ -63,9 +69,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs="?",
         default="show",
         choices=_ACTIONS,
-        help="show (the default), unpriced or reprice",
+        help="show (the default), add, remove, unpriced or reprice",
     )
-    parser.add_argument("name", metavar="MODEL", nargs="?", help="with show: the model")
+    parser.add_argument(
+        "name",
+        metavar="NAME",
+        nargs="?",
+        help="with show: the model; with add: the file; with remove: the version",
+    )
     call = parser.add_argument_group("the call to show the cost of")
     for name, what in _TOKENS.items():
         call.add_argument(
@@ -91,9 +102,9 @@ def run(options: Namespace, output: Output) -> int:
             resolve_run(persistence, options)
             _show_unpriced(persistence, options, output)
         return OK
-    from curio_persistence import InMemoryPersistence  # No database is needed.
-
-    with InMemoryPersistence(prices=database(options).prices) as persistence:
+    if options.what != "show":
+        return _change(options, output)
+    with _open_if_there_is_one(options) as persistence:
         if options.name is None:
             _show_sources(persistence, output)
         else:
@@ -101,19 +112,35 @@ def run(options: Namespace, output: Output) -> int:
     return OK
 
 
+def _open_if_there_is_one(options: Namespace) -> Persistence:
+    """Open the database, which may have prices; without one, prices are shown all the same."""
+    from curio_persistence import InMemoryPersistence  # Slow to import.
+
+    try:
+        return open_for_reading(options)
+    except MissingDatabaseError:
+        return InMemoryPersistence(prices=database(options).prices)
+
+
 def _check(options: Namespace) -> None:
     """Refuse options that an action does not take."""
     given = {name for name, value in vars(options).items() if value not in (None, False)}
     of_show = {*_TOKENS, "tier", "at", "name"}
     of_reprice = {"given", "yes", "dry_run"}
+    of_calls = {*_OF_CALLS, "model"}
+    of_change = of_show - {"name"} | of_reprice | of_calls | {"provider"}
     unfit = {
-        "show": {*_OF_CALLS, "model", *of_reprice},
+        "show": of_calls | of_reprice,
+        "add": of_change,
+        "remove": of_change,
         "unpriced": of_show | of_reprice,
         "reprice": of_show,
     }[options.what]
     if wrong := sorted(given & unfit):
-        what = "a MODEL" if wrong == ["name"] else _option(wrong[0])
+        what = "a NAME" if wrong == ["name"] else _option(wrong[0])
         raise ConfigurationError(f"prices {options.what} does not take {what}.")
+    if options.what in _NAMED and options.name is None:
+        raise ConfigurationError(f"prices {options.what} needs {_NAMED[options.what]}.")
     if options.what == "show" and options.name is None and given & {*of_show, "provider"}:
         raise ConfigurationError("Name the MODEL: curio-persistence prices show MODEL.")
 
@@ -179,6 +206,27 @@ def _moment(text: str | None) -> Any:
         return datetime.fromisoformat(text)
     except ValueError as error:
         raise ConfigurationError(f"--at takes a date or time, not {text!r}.") from error
+
+
+# --- add, remove ----------------------------------------------------------------------------------
+
+
+def _change(options: Namespace, output: Output) -> int:
+    """Save or remove prices in the database. None are read before: one may be damaged."""
+    config = replace(database(options), prices=False)
+    config.get_persistence(read_only=True).close()  # Which tells what is missing.
+    with config.get_persistence(initialize=False) as persistence:
+        if options.what == "add":
+            versions = persistence.prices.save(options.name)
+            said = f"{len(versions)} saved: {', '.join(versions)}."
+        elif persistence.prices.remove(options.name):
+            versions, said = [options.name], f"Removed: {options.name}."
+        else:
+            raise NotFoundError(f"No saved price has the version {options.name!r}.")
+    say(f"{said} Costs of the past: curio-persistence prices reprice")
+    if not output.for_people:
+        output.json({"price_versions": versions})
+    return OK
 
 
 # --- unpriced -------------------------------------------------------------------------------------
