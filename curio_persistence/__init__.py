@@ -112,11 +112,11 @@ if TYPE_CHECKING:
         SQLitePersistence,
         connect,
     )
+    from curio_persistence.recording.arguments import Parent
     from curio_persistence.recording.context import current_run
     from curio_persistence.recording.decorators import tool
     from curio_persistence.recording.model_calls import LLMCall
     from curio_persistence.recording.recorder import RunRecorder
-    from curio_persistence.recording.run import Parent
     from curio_persistence.recording.spans import Span, ToolCall
     from curio_persistence.replication.report import ReplicaCheck, ReplicationReport
     from curio_persistence.results.pages import Page, Records, Stream
@@ -334,7 +334,7 @@ if not TYPE_CHECKING:  # Type checkers see the names above, and no others.
         ),
         "recording.context": "current_run",
         "recording.recorder": "RunRecorder",
-        "recording.run": "Parent",
+        "recording.arguments": "Parent",
         "recording.decorators": "tool",
         "recording.model_calls": "LLMCall",
         "recording.spans": "Span ToolCall",

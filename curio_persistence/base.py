@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from curio_persistence.clock import Clock
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
-from curio_persistence.recording.decorators import F, recorded
-from curio_persistence.recording.recorder import RunRecorder, record_run
-from curio_persistence.recording.run import OnError, Parent
+from curio_persistence.recording.arguments import OnError, Parent
+
+if TYPE_CHECKING:
+    from curio_persistence.recording.decorators import F
+    from curio_persistence.recording.recorder import RunRecorder
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -129,6 +131,8 @@ class BasePersistence(ABC):
         one. With `"raise"` the error is raised. `resume=True` goes on with the run that has this
         `run_id`, if there is one: what it recorded stays, and it is running again.
         """
+        from curio_persistence.recording.recorder import record_run  # On use: others only read.
+
         return record_run(
             self,
             agent_id=agent_id,
@@ -159,6 +163,8 @@ class BasePersistence(ABC):
         `record_run`; `agent_id` is the function's name by default. Functions, coroutines and
         generators are taken, of which the run lasts from the first item to the last.
         """
+        from curio_persistence.recording.decorators import recorded  # On use: others only read.
+
         return recorded(
             self, agent_id, capture_args=capture_args, capture_result=capture_result, **run
         )

@@ -14,19 +14,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 from curio_persistence.base import BasePersistence
 from curio_persistence.capabilities.appends import OnConflict
 from curio_persistence.capabilities.arguments import check_progress
-from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.events import EventFilters, Events
-from curio_persistence.capabilities.metrics import MetricFilters, MetricPoint, Metrics
 from curio_persistence.capabilities.runs import RunFilters
-from curio_persistence.capabilities.search import Search, SearchFilters, SearchOrder, SearchPage
-from curio_persistence.capabilities.sql import ask
-from curio_persistence.capabilities.stats import Stats
-from curio_persistence.capabilities.transfers import Transfers
 from curio_persistence.capabilities.usage import Usage, UsageFilters
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.clock import Clock
 from curio_persistence.concurrency.time_limit import reading_within
-from curio_persistence.config import DatabaseConfig
 from curio_persistence.errors import ConfigurationError, UnsupportedError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.pricing import PricesLike, Pricing
@@ -34,7 +27,6 @@ from curio_persistence.progress import Progress
 from curio_persistence.recording.switch import is_disabled
 from curio_persistence.redaction import CaptureContent, Redaction, Redactor
 from curio_persistence.results.pages import Direction, Page, Records, Stream
-from curio_persistence.results.sql import SQLResult
 from curio_persistence.secret import hidden
 from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.views.runs import RunViews
@@ -58,9 +50,16 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.keys import Keys
     from curio_persistence.capabilities.lifecycle import Lifecycle
     from curio_persistence.capabilities.live import Live, LiveFilters, LiveStream
+    from curio_persistence.capabilities.metrics import MetricFilters, MetricPoint, Metrics
     from curio_persistence.capabilities.prices import Prices
     from curio_persistence.capabilities.runlog import RunLog
     from curio_persistence.capabilities.scores import Scores
+    from curio_persistence.capabilities.search import (
+        Search,
+        SearchFilters,
+        SearchOrder,
+        SearchPage,
+    )
     from curio_persistence.capabilities.similarity import (
         SimilarFilters,
         SimilarHits,
@@ -69,8 +68,11 @@ if TYPE_CHECKING:
     )
     from curio_persistence.capabilities.similarity.models import EmbedLike
     from curio_persistence.capabilities.snapshots import Snapshots
+    from curio_persistence.capabilities.stats import Stats
+    from curio_persistence.capabilities.transfers import Transfers
     from curio_persistence.capabilities.values import Values
     from curio_persistence.replication.report import ReplicaCheck, ReplicationReport
+    from curio_persistence.results.sql import SQLResult
     from curio_persistence.views.sessions import SessionViews
     from curio_persistence.views.traces import TraceViews
 
@@ -120,10 +122,7 @@ class Persistence(BasePersistence):
         self.runs = RunViews(store, clock, redaction)
         self.events = Events(store, clock, redaction, chain=chain)
         self.usage = Usage(store, clock, redaction)
-        self.stats = Stats(store, clock)
-        self.metrics = Metrics(store, clock)
-        self.search = Search(store, clock, active=search is not False)
-        self._transfers = Transfers(store, clock, redaction, self.events, self.usage)
+        self._searches = search is not False
         if initialize:
             try:
                 self._prepare(search)
@@ -447,6 +446,8 @@ class Persistence(BasePersistence):
         """
         created = self._store.create_payload_index()
         if created:
+            from curio_persistence.capabilities.deletions import audit  # On use.
+
             audit(self._store, self.clock, "create index", "payload", "schema")
         return created
 
@@ -535,6 +536,8 @@ class Persistence(BasePersistence):
         refusal is an InvalidValueError. In memory there is no SQL, nor in a transaction:
         UnsupportedError. With an archive the dialect is DuckDB's, on every backend.
         """
+        from curio_persistence.capabilities.sql import ask  # On use.
+
         return ask(self._store, query, params, limit)
 
     def log_audit_event(self, event: Mapping[str, Any]) -> None:
@@ -591,6 +594,33 @@ class Persistence(BasePersistence):
         from curio_persistence.capabilities.lifecycle import Lifecycle  # On use: seldom needed.
 
         return Lifecycle(self._store, self.clock)
+
+    @cached_property
+    def search(self) -> Search:
+        """The full-text index of the records, which `search_text` asks."""
+        from curio_persistence.capabilities.search import Search  # On use.
+
+        return Search(self._store, self.clock, active=self._searches)
+
+    @cached_property
+    def stats(self) -> Stats:
+        """Statistics of agents, their tools and failures."""
+        from curio_persistence.capabilities.stats import Stats  # On use.
+
+        return Stats(self._store, self.clock)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """The values of metric events, which `query_metrics` aggregates."""
+        from curio_persistence.capabilities.metrics import Metrics  # On use.
+
+        return Metrics(self._store, self.clock)
+
+    @cached_property
+    def _transfers(self) -> Transfers:
+        from curio_persistence.capabilities.transfers import Transfers  # On use.
+
+        return Transfers(self._store, self.clock, self.redaction, self.events, self.usage)
 
     @cached_property
     def scores(self) -> Scores:
@@ -816,6 +846,8 @@ class Persistence(BasePersistence):
     def initialize_schema(self) -> None:
         if self._store.initialize():
             version = str(self._store.schema_version())
+            from curio_persistence.capabilities.deletions import audit  # On use.
+
             audit(self._store, self.clock, "migrate", version, "schema")
 
     def close(self) -> None:
@@ -1129,6 +1161,8 @@ def connect(
     """
     if is_disabled() and not read_only and archive is None:
         return NullPersistence()
+    from curio_persistence.config import DatabaseConfig
+
     url = hidden(url)
     given = None if url is None else {"url": {"CURIO_DATABASE_URL": url}}
     config = DatabaseConfig.from_env(given=given)

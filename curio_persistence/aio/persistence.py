@@ -38,9 +38,9 @@ from curio_persistence.capabilities.live import LiveFilters
 from curio_persistence.clock import Clock
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
+from curio_persistence.recording.arguments import OnError, Parent
 from curio_persistence.recording.decorators import F, recorded
 from curio_persistence.recording.recorder import RunRecorder
-from curio_persistence.recording.run import OnError, Parent
 from curio_persistence.redaction import Redaction
 
 THREADS = 4
@@ -69,9 +69,21 @@ class AsyncPersistence(Awaited[Persistence]):
         self.runs = AsyncRuns(persistence.runs, self._threads)
         self.events = AsyncEvents(persistence.events, self._threads)
         self.usage = AsyncUsage(persistence.usage, self._threads)
-        self.stats = AsyncStats(persistence.stats, self._threads)
-        self.metrics = AsyncMetrics(persistence.metrics, self._threads)
-        self.search = AsyncSearch(persistence.search, self._threads)
+
+    @property
+    def search(self) -> AsyncSearch:
+        """The full-text index of the records, which `search_text` asks."""
+        return AsyncSearch(self._sync.search, self._threads)
+
+    @property
+    def stats(self) -> AsyncStats:
+        """Statistics of agents, their tools and failures."""
+        return AsyncStats(self._sync.stats, self._threads)
+
+    @property
+    def metrics(self) -> AsyncMetrics:
+        """The values of metric events, which `query_metrics` aggregates."""
+        return AsyncMetrics(self._sync.metrics, self._threads)
 
     @property
     def scores(self) -> AsyncScores:

@@ -22,8 +22,9 @@ from curio_persistence.errors import (
     SchemaMismatchError,
 )
 from curio_persistence.places import Place
+from curio_persistence.store.column import Kind
 from curio_persistence.store.filters import Filter
-from curio_persistence.store.table import Kind, Table
+from curio_persistence.store.table import Table
 
 _READER, _WRITER = 1, 2
 _TYPES: Mapping[Kind, str] = {

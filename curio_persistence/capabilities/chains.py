@@ -19,7 +19,6 @@ from curio_persistence.tables.audit import ChainHead, head_row
 
 EVENT_CHAINS = "events"
 TABLES: Mapping[str, Table[Any]] = {EVENT_CHAINS: EVENTS, AUDIT: AUDIT_LOG}
-LINKS = ("chain_position", "content_hash", "prev_hash", "hash")
 CHAINED: Where = (Filter("chain_position", "is not null"),)
 IN_ORDER = (Order("chain_position"), Order("id"))
 _LAST = (Order("chain_position", descending=True), Order("id", descending=True))

@@ -6,13 +6,11 @@ import builtins
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from weakref import ref
 
 from curio_persistence.capabilities.appends import Appends
 from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id
-from curio_persistence.capabilities.chains import EVENT_CHAINS, LINKS, Chains
-from curio_persistence.capabilities.event_feed import EventFeed, SharedFeed
 from curio_persistence.capabilities.record_filter import (
     Condition,
     FilterKind,
@@ -32,6 +30,11 @@ from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Where, checked_count, matches, with_selected
 from curio_persistence.store.table import Row, Table
 from curio_persistence.tables import EVENTS, RUNS, SEVERITIES
+from curio_persistence.tables.columns import LINKS
+
+if TYPE_CHECKING:
+    from curio_persistence.capabilities.chains import Chains
+    from curio_persistence.capabilities.event_feed import EventFeed, SharedFeed
 
 
 class EventFilters(TypedDict, total=False):
@@ -110,7 +113,11 @@ class Events(Appends[AgentRunEvent]):
         self, store: Store, clock: Clock, redaction: Redaction, *, chain: bool = False
     ) -> None:
         super().__init__(store, clock, redaction)
-        self._chains = Chains(store, clock, EVENT_CHAINS) if chain else None
+        self._chains: Chains | None = None
+        if chain:
+            from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains  # On use.
+
+            self._chains = Chains(store, clock, EVENT_CHAINS)
 
     def log(self, event: AgentRunEvent) -> None:
         """Append an event; see `BasePersistence.log_agent_run_event`."""
@@ -194,6 +201,8 @@ class Events(Appends[AgentRunEvent]):
         The iterator never ends. `last` is the number of newest events, `interval` the seconds
         between two polls.
         """
+        from curio_persistence.capabilities.event_feed import EventFeed, SharedFeed  # On use.
+
         last = checked_count("last", last)
         if not isinstance(interval, int | float) or not 0 <= interval < 86_400:
             raise InvalidValueError(

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, tzinfo
-from time import monotonic
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from curio_persistence.capabilities.arguments import PayloadFilter, checked_run_id, checked_run_ids
 from curio_persistence.capabilities.batches import encode_all, in_one_transaction
 from curio_persistence.capabilities.capability import Capability
-from curio_persistence.capabilities.chains import EVENT_CHAINS, Chains
-from curio_persistence.capabilities.deletions import audit, bury, where_run_is
 from curio_persistence.capabilities.record_filter import TAG_CONDITIONS, FilterKind, containing
-from curio_persistence.capabilities.search.indexing import Indexing, Words
 from curio_persistence.capabilities.windows import BOUNDS, TimeLike
 from curio_persistence.clock import Clock
-from curio_persistence.errors import (
-    ConflictError,
-    InvalidValueError,
-    NotFoundError,
-)
-from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, AgentRunStatus
+from curio_persistence.errors import ConflictError, NotFoundError
+from curio_persistence.models import AgentRun, AgentRunStatus
 from curio_persistence.redaction import Redaction
 from curio_persistence.results.pages import (
     Direction,
@@ -36,15 +28,9 @@ from curio_persistence.results.pages import (
 )
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import decode_time, encode_time
-from curio_persistence.store.filters import (
-    Filter,
-    Order,
-    Where,
-    checked_count,
-)
-from curio_persistence.store.query import Position, position_of_last
-from curio_persistence.store.table import Row, Table
-from curio_persistence.tables import EVENTS, RUNS, SMALL_TABLES_OF_RUNS, SPANS, USAGE
+from curio_persistence.store.filters import Filter, Where, checked_count
+from curio_persistence.store.table import Row
+from curio_persistence.tables import RUNS
 from curio_persistence.tables.runs import ORIGIN
 
 if TYPE_CHECKING:
@@ -53,10 +39,6 @@ if TYPE_CHECKING:
     from curio_persistence.capabilities.run_figures import RunFigures
     from curio_persistence.capabilities.totals import RunTotals
 
-_AS_INDEXED = (Order("created_at"), Order("id"))
-_LATEST = (Order("timestamp", descending=True), Order("id", descending=True))
-_BATCH, _SMALLEST_BATCH = 250, 50
-"""The rows that a deletion changes in one transaction: fewer where that is slow."""
 _BEGINNING = re.compile("[0-9a-f]{8}[0-9a-f-]{0,28}")
 """The beginning of an id that is long enough not to be that of thousands."""
 _LONG_FIELDS = (
@@ -67,8 +49,6 @@ _LONG_FIELDS = (
     "metrics",
 )
 """The fields of a run that a brief page leaves out."""
-_LONG = 0.05
-"""Seconds that such a transaction should keep other writers waiting, at most."""
 
 
 class RunFilters(TypedDict, total=False):
@@ -103,7 +83,6 @@ class Runs(Capability):
         super().__init__(store, clock)
         self._redaction = redaction
         self._encode = redaction.encoder(RUNS)
-        self._indexing = Indexing(store)
 
     def create(self, run: AgentRun) -> None:
         """Store a new run, or fill in the stub that an early event made of it."""
@@ -195,6 +174,8 @@ class Runs(Capability):
         return {**changes, "updated_at": now}
 
     def _missing(self, run_id: str) -> NotFoundError:
+        from curio_persistence.capabilities.deletions import where_run_is  # On use.
+
         where = where_run_is(self._store, run_id)
         return NotFoundError(f"No run {run_id!r} exists to update{where}")
 
@@ -345,84 +326,16 @@ class Runs(Capability):
         return RUN_FILTERS.of(filters).where(self._clock)
 
     def delete(self, run_id: str) -> bool:
-        """Remove a run and its events; see `BasePersistence.delete_agent_run`.
+        """Remove a run and its events; see `BasePersistence.delete_agent_run`."""
+        from curio_persistence.capabilities.deleting_runs import RunDeletion  # On use.
 
-        Events and model calls come first, in batches that are committed one by one, so that other
-        writers get their turn in between. The run itself is deleted last, so that an interrupted
-        deletion can be repeated. Each transaction locks the run before what belongs to it, as
-        retention does: in another order, the two could deadlock.
-        """
         where = RUNS.where(run_id=checked_run_id(run_id))
         with self._store.transaction():  # A read-only store refuses this, also for an unknown run.
             found = self._store.select_columns(RUNS, ("id",), where)
         if not found:
             return False
         [(ident,)] = found
-        children = RUNS.where(parent_run_id=run_id)
-        self._in_batches(ident, EVENTS, where, self._delete_events)
-        self._in_batches(ident, USAGE, where, self._detach_calls)
-        self._in_batches(ident, SPANS, where, self._delete_spans)
-        self._in_batches(ident, RUNS, children, self._detach_children)
-        with self._store.transaction():
-            if not self._store.lock_rows(RUNS, [ident], wait=True):
-                return False  # Another thread or process has deleted the run.
-            self._delete_events(where, self._words(EVENTS, where))
-            self._indexing.remove(RUNS, self._words(RUNS, where))
-            for table in SMALL_TABLES_OF_RUNS:
-                self._store.delete(table, where)
-            if not self._store.delete(RUNS, where):
-                return False  # The same, where locks are of the whole database.
-            self._detach_calls(where, self._words(USAGE, where))
-            self._detach_children(children, {})
-            bury(self._store, self._clock, [run_id], "erased")
-            Chains(self._store, self._clock, EVENT_CHAINS).forget([run_id])
-            audit(self._store, self._clock, "delete", run_id, "run", run_id)
-        self._store.sweep_texts()
-        return True
-
-    def _in_batches(
-        self, run: int, table: Table[Any], where: Where, change: Callable[[Where, Words], object]
-    ) -> None:
-        """Apply a change to all full batches of rows, each in a transaction that locks the run."""
-        after: Position | None = None
-        size = _BATCH
-        while True:
-            columns = self._store.select(table, where, after=after, limit=size)
-            ids = columns[table.names.index("id")]
-            if len(ids) < size:
-                return
-            # Before the transaction, which other writers wait for: this is half of the work.
-            words = self._indexing.words(table, columns)
-            begin = monotonic()
-            with self._store.transaction():
-                self._store.lock_rows(RUNS, [run], wait=True)
-                change((Filter("id", "in", tuple(ids)),), words)
-            if monotonic() - begin > _LONG:
-                size = max(size // 2, _SMALLEST_BATCH)
-            self._store.checkpoint()
-            # Not from the beginning, where the database may have to skip deleted rows.
-            after = position_of_last(table, table.order, columns)
-
-    def _words(self, table: Table[Any], where: Where) -> Words:
-        return self._indexing.words(table, self._store.select(table, where))
-
-    def _delete_events(self, where: Where, words: Words) -> None:
-        self._indexing.remove(EVENTS, words)
-        self._store.delete(EVENTS, where)
-
-    def _delete_spans(self, where: Where, _: Words) -> None:
-        self._store.delete(SPANS, where)
-
-    def _detach_calls(self, where: Where, words: Words) -> None:
-        """Strip model calls of their texts and their run, and leave their numbers stored."""
-        slots = self._indexing.remove(USAGE, words)
-        self._store.update(USAGE, where, {**USAGE.content, "run_id": None})
-        # The update may have waited for an indexer, which stored their words.
-        late = self._indexing.remove(USAGE, words)
-        self._indexing.put_again(USAGE, {**slots, **late})
-
-    def _detach_children(self, where: Where, _: Words) -> None:
-        self._store.update(RUNS, where, {"parent_run_id": None})
+        return RunDeletion(self._store, self._clock, run_id, ident).delete()
 
     def stale(
         self, *, older_than: timedelta = timedelta(hours=1), limit: int | None = None
@@ -449,43 +362,9 @@ class Runs(Capability):
     def _silent(
         self, older_than: timedelta, limit: int | None = None
     ) -> builtins.list[tuple[AgentRun, datetime]]:
-        if not isinstance(older_than, timedelta) or older_than < timedelta(0):
-            raise InvalidValueError(
-                f"older_than is a timedelta that is not negative, not {older_than!r}.",
-                field="older_than",
-            )
-        now = self._clock.now()
-        where = RUNS.where(status=AgentRunStatus.RUNNING)
-        limit = None if limit is None else checked_count("limit", limit)
-        running = RUNS.decode(self._store.select(RUNS, where, order=_AS_INDEXED, limit=limit))[::-1]
-        old = [run for run in running if now - _last_change(run) > older_than]
-        seen = [(run, self._last_sign_of_life(run)) for run in old]
-        return [(run, last) for run, last in seen if now - last > older_than]
+        from curio_persistence.capabilities.silent_runs import SilentRuns  # On use.
 
-    def _last_sign_of_life(self, run: AgentRun) -> datetime:
-        return max(self._latest_time(member) for member in self._family(run))
-
-    def _family(self, run: AgentRun) -> Iterable[AgentRun]:
-        """Return a run and its descendants, each once, even in a cycle."""
-        family, unseen = {run.run_id: run}, [run]
-        while unseen:
-            children = RUNS.where(parent_run_id=unseen.pop().run_id)
-            for child in RUNS.decode(self._store.select(RUNS, children, order=_AS_INDEXED)):
-                if child.run_id not in family:
-                    family[child.run_id] = child
-                    unseen.append(child)
-        return family.values()
-
-    def _latest_time(self, run: AgentRun) -> datetime:
-        """Return the time of the last change of this run, or of its last event or model call."""
-        events = EVENTS.where(run_id=run.run_id)
-        calls = USAGE.where(run_id=run.run_id)
-        times = [
-            _last_change(run),
-            *_created(EVENTS.decode(self._store.select(EVENTS, events, order=_LATEST, limit=1))),
-            *_created(USAGE.decode(self._store.select(USAGE, calls, limit=1))),
-        ]
-        return max(times)
+        return SilentRuns(self._store, self._clock.now(), older_than).find(limit)
 
     def _close(self, run: AgentRun) -> bool:
         """Close one run, unless it has ended since it was read."""
@@ -502,12 +381,3 @@ def _fill_in(run: AgentRun, ident: int, created_at: datetime, updated_at: dateti
         run.id = ident
         run.created_at = run.created_at or created_at
         run.updated_at = run.updated_at or updated_at
-
-
-def _created(records: Iterable[AgentRunEvent | AgentLLMUsage]) -> list[datetime]:
-    return [record.created_at for record in records if record.created_at is not None]
-
-
-def _last_change(run: AgentRun) -> datetime:
-    """Return the time of a run's last update or creation; a run that was read has both."""
-    return max(time for time in (run.created_at, run.updated_at) if time is not None)

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from curio_persistence.capabilities import stats
 from curio_persistence.capabilities.expired import expired_groups
 from curio_persistence.capabilities.grouping import GroupBy, Grouping
+from curio_persistence.capabilities.windows import moment_after
 from curio_persistence.models import FAILED_STATUSES, AgentRunStatus
 from curio_persistence.results.computed import computed_table
 from curio_persistence.results.pages import Records
@@ -121,7 +122,8 @@ CALL_SUMS = (
     Measure("count", "latency_ms"),
     total("latency_ms"),
 )
-_MOST_SPANS = 1_000
+_MOST = 1_000
+"""The periods that are looked up one by one, and their days."""
 CALL_LATENCIES = Measure("values", "latency_ms")
 SUCCESS = "success"
 
@@ -134,17 +136,18 @@ def usage_totals(
     own = [name for name in grouping.fields if name in USAGE.names]
     runs = known_of_runs(store, USAGE, where) if grouping.fields & KNOWN_OF_RUNS else None
     # Times first: rows are stored in the order of time, so that SQLite has less to sort.
-    times, within = _times(grouping, where)
-    columns = (*times, *own, *(() if runs is None else ("run_id",)))
-    names = ["created_at" if column in times else str(column) for column in columns]
+    times, within = _times(store, grouping, where)
+    others = (*own, *(() if runs is None else ("run_id",)))
+    columns, names = (*times, *others), (*(["created_at"] if times else []), *others)
     measures = (*CALL_SUMS, *((CALL_LATENCIES,) if percentiles else ()))
     groups = grouping.groups(Calls)
+    buckets = grouping.buckets("created_at")  # Those that expired may be of any time.
     # Counted by itself: sorting all calls by their status takes longer than reading them twice.
     failed = (*within, Filter("status", "<>", SUCCESS))
     for add, rows in (
         (Calls.add_sums, store.aggregate(USAGE, measures, within, group_by=columns)),
         (Calls.add_errors, store.aggregate(USAGE, (COUNT,), failed, group_by=columns)),
-        (Calls.add, expired_calls(store, where, (*columns, "status"))),
+        (Calls.add, expired_calls(store, where, (*buckets, *others, "status"))),
     ):
         for row in rows:
             known = dict(zip(names, row, strict=False))
@@ -155,24 +158,29 @@ def usage_totals(
     return grouping.records(groups)
 
 
-def _times(grouping: Grouping[Any], where: Where) -> tuple[tuple[GroupKey, ...], Where]:
+def _times(
+    store: Store, grouping: Grouping[Any], where: Where
+) -> tuple[tuple[GroupKey, ...], Where]:
     """Return what to group times by, and the filters that are left.
 
-    Periods of a window that has both ends are spans, each of which an index finds, in half the
-    time of buckets.
+    Periods are spans, each of which an index finds, in a third of the time of buckets. Only a
+    condition on runs would be evaluated for each span.
     """
-    ends = {each.op: each.value for each in where if each.column == "created_at"}
-    if grouping.periods is None or ends.keys() != {">=", "<"} or ends[">="] >= ends["<"]:
-        return grouping.buckets("created_at"), where
-    length = datetime.fromisoformat(ends["<"]) - datetime.fromisoformat(ends[">="])
-    if length.days > _MOST_SPANS:  # As when it ends far in the future.
-        return grouping.buckets("created_at"), where
-    begins = grouping.periods.begins(ends[">="], ends["<"])
-    if len(begins) > _MOST_SPANS:
-        return grouping.buckets("created_at"), where
-    edges = (max(begins[0], ends[">="]), *begins[1:], ends["<"])
+    buckets = grouping.buckets("created_at"), where
+    if grouping.periods is None or any(isinstance(each.value, Select) for each in where):
+        return buckets
+    bounds = tuple(each for each in where if each.column == "created_at")
+    [(first,)] = store.aggregate(USAGE, (Measure("min", "created_at"),), bounds)
+    [(last,)] = store.aggregate(USAGE, (Measure("max", "created_at"),), bounds)
+    if first is None or (end := moment_after(last)) == last:
+        return buckets
+    if (datetime.fromisoformat(last) - datetime.fromisoformat(first)).days > _MOST:
+        return buckets
+    begins = grouping.periods.begins(first, end)
+    if len(begins) > _MOST:
+        return buckets
     others = tuple(each for each in where if each.column != "created_at")
-    return (Spans("created_at", edges),), others
+    return (Spans("created_at", (first, *begins[1:], end)),), others
 
 
 def run_totals(

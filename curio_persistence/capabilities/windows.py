@@ -18,6 +18,7 @@ TimeLike = datetime | str
 
 BOUNDS: Mapping[str, Op] = {"since": ">=", "until": "<"}
 """The filters for the ends of a window, with their comparisons."""
+_MOMENT = timedelta(microseconds=1)
 _AGO = re.compile(r"(\d{1,9})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -62,6 +63,13 @@ def before(now: datetime, age: timedelta) -> datetime:
         return now - age
     except OverflowError:
         return datetime.min.replace(tzinfo=UTC)
+
+
+def moment_after(time: str) -> str:
+    """Return the stored time after a stored time; the last one of all has none, and is returned."""
+    with suppress(OverflowError):
+        return encode_time(datetime.fromisoformat(time) + _MOMENT)
+    return time
 
 
 def bound(column: str, op: Op, moment: str, clock: Clock) -> Filter:

@@ -139,16 +139,23 @@ def sources(environ: Mapping[str, str] | None, *, dotenv: bool) -> list[ConfigSo
 
 def _dotenv() -> list[ConfigSource]:
     """Return the nearest `.env`, from the current folder upwards."""
-    from dotenv import dotenv_values, find_dotenv
-
-    path = find_dotenv(usecwd=True)
-    if not path:
+    here = Path.cwd()
+    paths = (folder / ".env" for folder in (here, *here.parents))
+    path = next(filter(_is_there, paths), None)
+    if path is None:
         return []
+    from dotenv import dotenv_values  # Slow to import.
+
     try:
         variables = {name: value or "" for name, value in dotenv_values(path).items()}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read as UTF-8 text.") from error
-    return [ConfigSource(path, _with_paths_from(Path(path).parent, variables))]
+    return [ConfigSource(str(path), _with_paths_from(path.parent, variables))]
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether a path is a file, or the pipe by which a password manager gives one."""
+    return path.is_file() or path.is_fifo()
 
 
 def _with_paths_from(folder: Path, variables: dict[str, str]) -> dict[str, str]:

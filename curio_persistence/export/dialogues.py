@@ -28,7 +28,8 @@ from curio_persistence.persistence import Persistence
 from curio_persistence.progress import Progress
 from curio_persistence.redaction import Redactor, redactor_of
 from curio_persistence.views.dialogues import Dialogue, Utterance
-from curio_persistence.views.histories import DEEPEST, History
+from curio_persistence.views.histories import History
+from curio_persistence.views.runs import DEEPEST
 from curio_persistence.views.values import compact, parsed
 
 Path_ = str | os.PathLike[str]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from curio_persistence.concurrency import forking
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunStatus, EventType, Level
+from curio_persistence.recording.arguments import OnError, Parent
 from curio_persistence.recording.context import Scope, innermost
 from curio_persistence.recording.failures import describe
 from curio_persistence.recording.ids import new_run_id, new_span_id, new_trace_id
@@ -23,7 +24,7 @@ from curio_persistence.recording.repair import (
     as_tags,
     as_text,
 )
-from curio_persistence.recording.run import OnError, Parent, RecordedRun
+from curio_persistence.recording.run import RecordedRun
 from curio_persistence.recording.spans import Span, ToolCall
 from curio_persistence.store.json_text import as_object
 from curio_persistence.tables import RUNS

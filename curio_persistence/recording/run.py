@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from curio_persistence.concurrency import forking
 from curio_persistence.errors import (
@@ -23,6 +23,7 @@ from curio_persistence.models import (
     Level,
     Score,
 )
+from curio_persistence.recording.arguments import OnError, Parent
 from curio_persistence.recording.breaker import breaker_of
 from curio_persistence.recording.context import Scope, enclosing, innermost
 from curio_persistence.recording.failures import (
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
     from curio_persistence.base import BasePersistence
 
-OnError = Literal["log", "raise"]
 R = TypeVar("R", AgentRun, AgentRunEvent, AgentLLMUsage, Score)
 
 _LEVELS: Mapping[str, Level] = {
@@ -51,13 +51,6 @@ _LEVELS: Mapping[str, Level] = {
     AgentRunStatus.CANCELLED: Level.WARNING,
 }
 """The level of the last event of a run that ends with this status; any other did not fail."""
-
-
-class Parent(Enum):
-    """The parent of a run where none is named."""
-
-    ENCLOSING = "enclosing"
-    """The run in whose block the new one begins, if there is one."""
 
 
 class RecordedRun(Scope):

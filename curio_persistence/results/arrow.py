@@ -13,8 +13,9 @@ from curio_persistence.concurrency.prefetch import prefetch_map
 from curio_persistence.errors import ConfigurationError, CorruptDatabaseError
 from curio_persistence.results.csv import csv_columns
 from curio_persistence.store.codecs import ESCAPE, decode_texts_to_unicode, encode_time
+from curio_persistence.store.column import Kind
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import Columns, Kind, Table
+from curio_persistence.store.table import Columns, Table
 
 _ESCAPE = ESCAPE.encode()
 

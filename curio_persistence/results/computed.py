@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from curio_persistence.store import codecs
 from curio_persistence.store.codecs import Decoder, Encoder
-from curio_persistence.store.table import Column, Record, Table
+from curio_persistence.store.column import Column
+from curio_persistence.store.table import Record, Table
 
 M = TypeVar("M", bound=Record)
 

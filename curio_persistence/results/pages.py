@@ -16,10 +16,11 @@ from curio_persistence.results.csv import stream_csv
 from curio_persistence.results.html import html_table
 from curio_persistence.results.pandas import data_frame
 from curio_persistence.store.base import Store
+from curio_persistence.store.column import Kind
 from curio_persistence.store.cursors import Cursors
 from curio_persistence.store.filters import Order, Where, checked_count
 from curio_persistence.store.query import STREAM_ROWS, position_of_last, query_of
-from curio_persistence.store.table import Columns, Kind, Record, Table
+from curio_persistence.store.table import Columns, Record, Table
 from curio_persistence.tables import table_of
 
 M = TypeVar("M", bound=Record)

@@ -21,7 +21,8 @@ from curio_persistence.store.codecs import (
     encode_tags,
     to_unicode,
 )
-from curio_persistence.store.table import Columns, Kind, Table
+from curio_persistence.store.column import Kind
+from curio_persistence.store.table import Columns, Table
 from curio_persistence.tables.columns import object_in
 
 

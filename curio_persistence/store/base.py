@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
-from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from curio_persistence.errors import ConflictError, MissingRunError, UnsupportedError
-from curio_persistence.progress import Progress
 from curio_persistence.store.filters import COUNT, Filter, GroupKey, Measure, Order, Where
+from curio_persistence.store.optional import OptionalParts
 from curio_persistence.store.query import STREAM_ROWS, Position, Query, ReadRows, query_of
 from curio_persistence.store.search_index import CandidateSource, SearchIndex
 from curio_persistence.store.table import Columns, Row, StoredValue, Table
@@ -19,8 +17,6 @@ from curio_persistence.store.table import Columns, Row, StoredValue, Table
 _OF_NUMBER, _OF_OTHERS = 8, 3
 """Bytes of a number, and of a character that is not ASCII."""
 HealthLevel = Literal["ok", "warning", "error"]
-
-
 Nearest = Callable[[Sequence[float], str | None, int], list[int]]
 """Returns the ids of the embeddings that are nearest to a vector: of texts of one kind or of all,
 and at most so many."""
@@ -56,7 +52,7 @@ class Partition(NamedTuple):
         return (Filter(name, ">=", self.begin), Filter(name, "<", self.end))
 
 
-class Store(ABC):
+class Store(OptionalParts):
     """Rows in tables, stored by one backend.
 
     Any number of threads may share a store. Each writing call is committed when it returns, unless
@@ -64,9 +60,6 @@ class Store(ABC):
     come and go in stored form (see `codecs`) and are never shared with the caller. Failures are
     `PersistenceError`s; no driver exception leaves a store.
     """
-
-    dialect: ClassVar[str]
-    """The name under which this store is spoken of: `sqlite`, `postgres`, `memory`."""
 
     insert_first: ClassVar[bool] = True
     """True if a refused insert costs less than a query for the conflict first."""
@@ -80,13 +73,6 @@ class Store(ABC):
     """True where every write is refused."""
     audit_key: bytes | None = None
     """The key that signs the heads of hash chains; kept here for all who share the store."""
-    backup_ending: str = ""
-    """The ending of the name of a backup; `""` where there are none."""
-
-    @property
-    def location(self) -> str:
-        """The location of the rows, as the subject of a sentence, without secrets."""
-        return f"The {self.dialect} store"
 
     @property
     def identity(self) -> str:
@@ -113,7 +99,7 @@ class Store(ABC):
         """
         return self.search_index
 
-    def check_writable(self) -> None:  # Most find out when they write.  # noqa: B027
+    def check_writable(self) -> None:  # Most find out when they write.
         """Raise AccessDeniedError where a part of the store could be written, but must not be."""
 
     @property
@@ -268,46 +254,11 @@ class Store(ABC):
         with self.transaction():
             yield self.stream_query
 
-    def reserve_ids(self, table: Table[Any], last: int) -> None:  # See below.  # noqa: B027
+    def reserve_ids(self, table: Table[Any], last: int) -> None:  # See below.
         """Assign ids above this one from now on, because rows with ids up to it are about to come.
 
         A store does nothing if a row without an `id` always gets one above all stored ids.
         """
-
-    def prepare_times(self, since: datetime | None = None) -> None:  # See below.  # noqa: B027
-        """Make partitions for the months from a time, or the first that has one, to some ahead.
-
-        Raises BusyError if the tables are in use all the time; rows are stored without it as well.
-        A store does nothing if its tables have no partitions.
-        """
-
-    def partitions(self, table: Table[Any], before: str) -> list[Partition]:
-        """Return the partitions of a table that end at a time or before it, the oldest first.
-
-        There are none where rows are only deleted one by one.
-        """
-        return []
-
-    def runs_of_partition(self, partition: Partition) -> set[StoredValue]:
-        """Return the runs that its rows name, and None if some name none."""
-        raise UnsupportedError(f"{self.location} has no partitions.")
-
-    def lock_partition(self, partition: Partition) -> None:
-        """Keep others from changing its rows until the transaction ends, which may take long.
-
-        Raises BusyError if others use it all the time.
-        """
-        raise UnsupportedError(f"{self.location} has no partitions.")
-
-    def empty_partition(self, partition: Partition) -> None:
-        """Delete all of its rows at once, as a last step of the transaction that has locked it.
-
-        Raises as `lock_partition` does, and AccessDeniedError without the right.
-        """
-        raise UnsupportedError(f"{self.location} has no partitions.")
-
-    def drop_empty_partitions(self, before: str) -> None:  # See below.  # noqa: B027
-        """Drop the oldest partitions that are empty and end at a time or before it, if any."""
 
     def count(self, table: Table[Any], where: Where = ()) -> int:
         """Return the number of rows that match."""
@@ -385,53 +336,6 @@ class Store(ABC):
             f"{self.location} does not understand SQL. Copy it into a SQLite file or PostgreSQL."
         )
 
-    def create_payload_index(self) -> bool:
-        """Build the index of payloads; return False if it exists already.
-
-        Other connections may read and write meanwhile. Raises UnsupportedError where the backend
-        has none.
-        """
-        raise UnsupportedError(
-            f"{self.location} has no index for payloads: what passes the other filters is looked "
-            "through. On PostgreSQL there is one."
-        )
-
-    def create_vector_index(self, model: str, dim: int) -> bool:
-        """Build an index of a model's embeddings; return False if it exists already.
-
-        Other connections may read and write meanwhile. Raises UnsupportedError where the backend
-        has none.
-        """
-        raise UnsupportedError(
-            f"{self.location} has no index for vectors: they are compared in memory. On PostgreSQL "
-            "with pgvector there is one."
-        )
-
-    def vector_index(self, model: str) -> Nearest | None:
-        """Return what asks the index of a model's embeddings; None where there is none."""
-        return None
-
-    def checkpoint(self) -> None:  # noqa: B027  # See below.
-        """Write a part of the log back into the database, if it has grown.
-
-        Long jobs call this between their transactions: it takes some milliseconds each time, where
-        one commit that writes all of it back takes a third of a second. Does nothing where the
-        database has a process of its own for it.
-        """
-
-    def engine_numbers(self) -> dict[str, int]:
-        """Return what the engine tells of itself at no cost, for monitoring.
-
-        `database_bytes`; `wal_bytes`, the length of the log, or `wal_written_bytes`, which grows;
-        `connections_used`, `connections_idle` and `connections_max`. A store leaves out the numbers
-        that it does not have.
-        """
-        return {}
-
-    def used_bytes(self) -> int | None:
-        """Return how many bytes the records take; None where deleting them would not change it."""
-        return None
-
     def sizes(self, table: Table[Any], where: Where = ()) -> dict[str | None, tuple[int, int]]:
         """Return, by run, how many rows match, and about how many bytes their values take.
 
@@ -445,65 +349,12 @@ class Store(ABC):
             found[run_id] = (rows + 1, octets + sum(map(_octets, row)))
         return found
 
-    def sweep_texts(self) -> None:  # noqa: B027  # See below.
-        """Delete long texts that deletions of this store have left for later.
-
-        A deletion calls this at its end. Does nothing where a row holds its own texts.
-        """
-
-    def release_space(self, leave: float = 0.02) -> int:
-        """Return some empty pages to the disk, in about 10 ms, inside a transaction.
-
-        A share of the pages may be left, for the next records. Return how many bytes; 0 when there
-        is nothing more to return, or where only `compact` can.
-        """
-        return 0
-
-    def advice_on_space(self) -> str:
-        """Return what returns the space of deleted rows to the disk where nothing else does."""
-        return ""
-
     @abstractmethod
     def compact(self) -> None:
         """Return free space to the system, and leave nothing of deleted rows.
 
         Not allowed inside a transaction. Raises BusyError while a reader still sees deleted rows.
         """
-
-    @property
-    def backup_name(self) -> str:
-        """The name of a backup without time and ending."""
-        return self.dialect
-
-    def back_up(self, path: Path, progress: Progress | None = None) -> None:
-        """Write all tables, as of one moment, into an empty file, while others write.
-
-        Not allowed inside a transaction. Raises UnsupportedError where there are no backups, as in
-        memory, which is the one difference between our backends.
-        """
-        raise self.without_backups()
-
-    def without_backups(self) -> UnsupportedError:
-        """Return the error for a backend without backups."""
-        return UnsupportedError(
-            f"{self.location} has no backups. To keep its records, copy them into a SQLite file: "
-            'copy_records(persistence, SQLitePersistence("kept.db")).'
-        )
-
-    def check_backup(self, path: Path, *, deep: bool = False) -> None:
-        """Read a file that `back_up` wrote.
-
-        Raises CorruptDatabaseError if it is damaged, and InvalidValueError if it is not a backup of
-        a database of this kind. With `deep`, indexes are compared with the rows.
-        """
-        raise self.without_backups()
-
-    def restore_backup(self, path: Path) -> None:
-        """Create this database from a file that `back_up` wrote, whole or not at all.
-
-        Raises InvalidValueError, and changes nothing, if it exists and is not empty.
-        """
-        raise self.without_backups()
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]:
@@ -533,7 +384,7 @@ class Store(ABC):
         if self._is_inside():
             raise UnsupportedError(f"A transaction is open in this thread: end it before {call}.")
 
-    def advisory_lock(self, purpose: str) -> None:  # See below.  # noqa: B027
+    def advisory_lock(self, purpose: str) -> None:  # See below.
         """Wait, inside a transaction, until no other one holds the lock for this purpose.
 
         The rows stored under it are visible from then on. A store does nothing if a transaction

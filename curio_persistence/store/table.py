@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, make_dataclass
-from functools import lru_cache
+from functools import cached_property
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from curio_persistence.errors import CorruptDatabaseError, InvalidValueError
 from curio_persistence.store import codecs
-from curio_persistence.store.codecs import Decoder, Encoder
+from curio_persistence.store.codecs import Encoder
+from curio_persistence.store.column import REQUIRED, Column, Kind, compile_encoder
 from curio_persistence.store.filters import Filter, Op, Order, Where
 
 StoredValue = str | int | float | None
@@ -33,54 +34,8 @@ class Record(Protocol):
 
 M = TypeVar("M", bound=Record)
 
-Kind = Literal["name", "text", "integer", "real", "time", "money", "bytes"]
-"""The content of a column. Only text may be escaped."""
-
-_KINDS: Mapping[Encoder, Kind] = {
-    codecs.encode_text: "text",
-    codecs.encode_json: "text",
-    codecs.encode_tags: "text",
-    codecs.encode_integer: "integer",
-    codecs.encode_count: "integer",
-    codecs.encode_position: "integer",
-    codecs.encode_latency: "integer",
-    codecs.encode_mark: "integer",
-    codecs.encode_nanos: "integer",
-    codecs.encode_real: "real",
-    codecs.encode_time: "time",
-    codecs.encode_money: "money",
-    codecs.encode_bytes: "bytes",
-}
-
-REQUIRED: Any = object()
-"""The default of a column that every record must fill."""
-_REMEMBERED = 1024
 _TENS = len("2026-11-20T10:30:0")
 """The beginning of a stored time that all times of the same ten seconds have."""
-
-
-class Column(NamedTuple):
-    """One column: how its values are stored and read.
-
-    `encode` returns the stored form of one value; None is stored as `default`. An `optional` column
-    is bound only when its value is not the default, because every bound column costs; the database
-    fills the default in. `repeats` says that the same few values come again and again. `decode`
-    reads a whole column; without it, the stored values are the values. A column for texts of
-    people or models has `without_content`, which returns what remains of a stored text.
-    """
-
-    name: str
-    encode: Encoder
-    decode: Decoder | None = None
-    default: Any = None
-    optional: bool = False
-    repeats: bool = False
-    without_content: Callable[[str], str | None] | None = None
-
-    def encoder(self) -> Encoder:
-        """Return `encode`, with a cache if values repeat, which refuses None if required."""
-        encode = _refusing_none(self.encode) if self.default is REQUIRED else self.encode
-        return lru_cache(_REMEMBERED)(encode) if self.repeats else encode
 
 
 class Reference(NamedTuple):
@@ -174,7 +129,7 @@ class Table(Generic[M]):
         self.names = tuple(column.name for column in columns)
         if self.names != tuple(field.name for field in fields(model)):
             raise TypeError(f"the columns of {name} are not the fields of {model.__name__}")
-        self.kinds = {column.name: _KINDS.get(column.encode, "name") for column in columns}
+        self.kinds = {column.name: column.kind for column in columns}
         self.required = tuple(c.name for c in columns if c.default is REQUIRED)
         self.stored_times = tuple(c.name for c in columns if c.decode is codecs.decode_stored_times)
         self.content = {column.name: column.default for column in columns if column.without_content}
@@ -189,7 +144,6 @@ class Table(Generic[M]):
         self.extracted = self.encoded_by(codecs.encode_label)
         self._written = [column for column in columns if column.name != "id"]
         self.always = tuple(c.name for c in self._written if not c.optional)
-        self._encode = _compile(self._written)
         optional = [column for column in self._written if column.optional]
         self.optional = tuple(column.name for column in optional)
         self.filled = {c.name: c.default for c in optional if c.default is not None}
@@ -197,6 +151,11 @@ class Table(Generic[M]):
 
     def __repr__(self) -> str:
         return f"<Table {self.name}>"
+
+    @cached_property
+    def _encode(self) -> Callable[[Any], Row]:
+        """The compiled encoder, made on use: few programs write to all tables."""
+        return compile_encoder(self._written)
 
     def part(self, *names: str, beginnings: Mapping[str, int] | None = None) -> Table[Any]:
         """Return this table with only some of its columns, for reading.
@@ -225,7 +184,7 @@ class Table(Generic[M]):
 
     def kind_of(self, name: str) -> Kind:
         """Return the kind of a column, internal or not."""
-        return _KINDS.get(self._columns[name].encode, "name")
+        return self._columns[name].kind
 
     def nullable(self, key: tuple[str, ...]) -> tuple[str, ...]:
         """Return the columns of a unique key that may be NULL: its index leaves those rows out."""
@@ -415,38 +374,3 @@ class Table(Generic[M]):
     def _refusal(self, name: str, reason: object) -> InvalidValueError:
         field = f"{self.model.__name__}.{name}"
         return InvalidValueError(f"{field} {reason}.", field=field)
-
-
-def _refusing_none(encode: Encoder) -> Encoder:
-    def encode_given(value: Any) -> StoredValue:
-        if value is None:
-            raise ValueError("is required")
-        return encode(value)
-
-    return encode_given
-
-
-def _compile(columns: Sequence[Column]) -> Callable[[Any], Row]:
-    """Return a function that makes a row of a record: all columns, but optional ones only if set.
-
-    It is compiled from source, like dataclasses: a loop takes twice as long, on the hottest path
-    of all. The names are those of our own columns.
-    """
-    items, rest = [], []
-    scope: dict[str, Any] = {}
-    for column in columns:
-        name, default = column.name, column.default
-        scope |= {f"encode_{name}": column.encoder(), f"default_{name}": default}
-        value = f"(value := record.{name})"
-        if column.optional:
-            is_set = "is not None" if default is None else f"not in (None, default_{name})"
-            stored = f"(stored := encode_{name}(value)) is not None"
-            rest.append(f" if {value} {is_set} and {stored}: row[{name!r}] = stored")
-        elif default is REQUIRED:
-            items.append(f"{name!r}: encode_{name}(record.{name})")
-        else:
-            items.append(f"{name!r}: default_{name} if {value} is None else encode_{name}(value)")
-    source = ["def encode(record):", f" row = {{{', '.join(items)}}}", *rest, " return row"]
-    exec("\n".join(source), scope)
-    encode: Callable[[Any], Row] = scope["encode"]
-    return encode

@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 from curio_persistence.store import codecs
+from curio_persistence.store.column import REQUIRED, Column
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import REQUIRED, Column, Row, Table
+from curio_persistence.store.table import Row, Table
 from curio_persistence.tables.alert_sinks import AlertSink, decode_sinks, encode_sinks
 from curio_persistence.tables.columns import (
     identifier,

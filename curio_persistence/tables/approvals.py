@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from curio_persistence.models import Approval, ApprovalStatus, Snapshot
 from curio_persistence.store import codecs
+from curio_persistence.store.column import REQUIRED, Column
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import REQUIRED, Column, Reference, Table
+from curio_persistence.store.table import Reference, Table
 from curio_persistence.tables.columns import (
     identifier,
     integer,

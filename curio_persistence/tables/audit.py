@@ -7,8 +7,9 @@ from datetime import datetime
 
 from curio_persistence.models import AuditEntry
 from curio_persistence.store import codecs
+from curio_persistence.store.column import Column
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import Column, Row, Table
+from curio_persistence.store.table import Row, Table
 from curio_persistence.tables.columns import (
     identifier,
     integer,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from curio_persistence.store.column import REQUIRED
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import REQUIRED, Table
+from curio_persistence.store.table import Table
 from curio_persistence.tables.columns import identifier, integer
 
 

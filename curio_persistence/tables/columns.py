@@ -9,7 +9,8 @@ from math import isfinite
 from typing import Any, TypeGuard
 
 from curio_persistence.store import codecs
-from curio_persistence.store.table import REQUIRED, Column, StoredValue
+from curio_persistence.store.column import REQUIRED, Column
+from curio_persistence.store.table import StoredValue
 
 
 def identifier(name: str) -> Column:
@@ -72,14 +73,16 @@ def content_scope() -> Column:
     return Column("content_scope", codecs.encode_name, optional=True)
 
 
+LINKS = ("chain_position", "content_hash", "prev_hash", "hash")
+"""The columns of a record that is a link of a hash chain."""
+
+
 def links() -> tuple[Column, ...]:
-    """Return the columns of a record that is a link of a hash chain."""
+    """Return the columns `LINKS`."""
+    position, *hashes = LINKS
     return (
-        Column("chain_position", codecs.encode_count, optional=True),
-        *(
-            optional_identifier(name, repeats=False)
-            for name in ("content_hash", "prev_hash", "hash")
-        ),
+        Column(position, codecs.encode_count, optional=True),
+        *(optional_identifier(name, repeats=False) for name in hashes),
     )
 
 

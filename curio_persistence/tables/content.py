@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from curio_persistence.store import codecs
+from curio_persistence.store.column import REQUIRED, Column
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import REQUIRED, Column, Table
+from curio_persistence.store.table import Table
 from curio_persistence.tables.columns import integer
 
 SCOPE_LENGTH = 6

@@ -16,9 +16,10 @@ from curio_persistence.models import (
     Level,
 )
 from curio_persistence.store import codecs
+from curio_persistence.store.column import Column
 from curio_persistence.store.filters import Order
 from curio_persistence.store.json_text import json_text as as_json
-from curio_persistence.store.table import Column, M, Reference, Row, StoredValue, Table
+from curio_persistence.store.table import M, Reference, Row, StoredValue, Table
 from curio_persistence.tables.columns import (
     content_scope,
     event_identifier,

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from curio_persistence.store import codecs
+from curio_persistence.store.column import REQUIRED, Column
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import REQUIRED, Column, Row, Table
+from curio_persistence.store.table import Row, Table
 from curio_persistence.tables.columns import identifier, integer, stored_time, time
 
 Role = Literal["read", "write", "admin"]

@@ -9,8 +9,9 @@ from typing import Any
 
 from curio_persistence.models import AgentRun
 from curio_persistence.store import codecs
+from curio_persistence.store.column import Column
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import Column, M, Row, Table
+from curio_persistence.store.table import M, Row, Table
 from curio_persistence.tables.columns import (
     finite_number,
     identifier,

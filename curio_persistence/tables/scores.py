@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from curio_persistence.models import Score
 from curio_persistence.store import codecs
+from curio_persistence.store.column import Column
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import Column, Reference, Table
+from curio_persistence.store.table import Reference, Table
 from curio_persistence.tables.columns import identifier, integer, name, stored_time, text
 from curio_persistence.tables.runs import RUNS
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from curio_persistence.models import Agent, AgentSession, SessionStatus
 from curio_persistence.store import codecs
+from curio_persistence.store.column import Column
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import Column, Maker, Row, Table
+from curio_persistence.store.table import Maker, Row, Table
 from curio_persistence.tables.columns import (
     identifier,
     integer,

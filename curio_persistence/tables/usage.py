@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from curio_persistence.models import AgentLLMUsage, cost_in_metrics
 from curio_persistence.store import codecs
+from curio_persistence.store.column import Column
 from curio_persistence.store.filters import Order
-from curio_persistence.store.table import Column, Row, Table
+from curio_persistence.store.table import Row, Table
 from curio_persistence.tables.columns import (
     content_scope,
     count,

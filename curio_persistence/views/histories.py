@@ -16,6 +16,7 @@ from curio_persistence.capabilities.scores import Scores
 from curio_persistence.capabilities.usage import Usage
 from curio_persistence.errors import NotFoundError
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Level, Score
+from curio_persistence.views.runs import DEEPEST
 from curio_persistence.views.steps import (
     Record,
     RecordRef,
@@ -25,9 +26,6 @@ from curio_persistence.views.steps import (
     step_of,
     time_of,
 )
-
-DEEPEST = 50
-"""Generations of child runs that are followed: agents with more of them start each other."""
 
 
 @dataclass(frozen=True, slots=True)

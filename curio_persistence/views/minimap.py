@@ -22,7 +22,7 @@ from curio_persistence.store.filters import COUNT, Filter, Measure, checked_coun
 from curio_persistence.store.table import Table
 from curio_persistence.tables import EVENTS, USAGE
 from curio_persistence.views.brief import RUN_LINES, RunRow
-from curio_persistence.views.histories import DEEPEST
+from curio_persistence.views.runs import DEEPEST
 from curio_persistence.views.steps import ENDS_OF_RUNS, begin_of
 from curio_persistence.views.telling import BEGINS, ENDS
 

@@ -6,38 +6,32 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from curio_persistence.capabilities.arguments import checked_run_id
-from curio_persistence.capabilities.deletions import where_run_is
 from curio_persistence.capabilities.events import Events
 from curio_persistence.capabilities.runs import Runs
-from curio_persistence.capabilities.scores import Scores
-from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes, hash_runs
 from curio_persistence.capabilities.usage import Usage
-from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError, NotFoundError
 from curio_persistence.models import AgentRun, Level
-from curio_persistence.redaction import Redaction
-from curio_persistence.store.base import Store
 from curio_persistence.store.filters import checked_count
 from curio_persistence.tables import RUNS
-from curio_persistence.views.brief import BriefStep
-from curio_persistence.views.histories import DEEPEST, History, HistoryOptions, Reader
-from curio_persistence.views.step_filters import StepFilters
-from curio_persistence.views.step_pages import StepPage, StepPages, ref_from
-from curio_persistence.views.steps import LEVELS, Branch, RecordRef, Step, outline_of
 
 if TYPE_CHECKING:
+    from curio_persistence.capabilities.transfers.hashes import RunHash, RunHashes
+    from curio_persistence.views.brief import BriefStep
     from curio_persistence.views.comparison import Comparison
+    from curio_persistence.views.histories import History
     from curio_persistence.views.minimap import RunOutline
+    from curio_persistence.views.step_pages import StepPage
+    from curio_persistence.views.steps import Branch, RecordRef, Step
+
+DEEPEST = 50
+"""Generations of child runs that are followed: agents with more of them start each other."""
 
 
 class RunViews(Runs):
-    """Create, change, list and delete runs; read one with all that belongs to it."""
+    """Create, change, list and delete runs; read one with all that belongs to it.
 
-    def __init__(self, store: Store, clock: Clock, redaction: Redaction) -> None:
-        super().__init__(store, clock, redaction)
-        self._events = Events(store, clock, redaction)
-        self._usage = Usage(store, clock, redaction)
-        self._scores = Scores(store, clock, redaction)
+    What a view needs is imported on use: a program that only records needs none.
+    """
 
     def history(
         self,
@@ -56,13 +50,17 @@ class RunViews(Runs):
         is at least so severe; what failed is at least a warning. Child runs are followed for
         `depth` generations. Raise NotFoundError if the run, or the record, is not stored.
         """
-        if min_level not in LEVELS:
-            known = ", ".join(LEVELS)
+        if min_level not in [*Level]:
+            known = ", ".join(Level)
             raise InvalidValueError(f"min_level is one of {known}.", field="min_level")
-        limit = None if limit is None else checked_count("limit", limit)
-        depth = min(checked_count("depth", depth), DEEPEST)
-        options = HistoryOptions(types, min_level, limit, depth, around)
-        return self._history(run_id, options)
+        return self._history(
+            run_id,
+            types=types,
+            min_level=min_level,
+            limit=None if limit is None else checked_count("limit", limit),
+            depth=min(checked_count("depth", depth), DEEPEST),
+            around=around,
+        )
 
     @overload
     def steps(
@@ -116,6 +114,9 @@ class RunViews(Runs):
         `failed` what failed, `text` what has this text in its words. Raise NotFoundError if the
         run, or the step, is not stored.
         """
+        from curio_persistence.views.step_filters import StepFilters
+        from curio_persistence.views.step_pages import StepPages, ref_from
+
         filters = StepFilters.of(only, min_level, failed, text)
         limit = None if limit is None else checked_count("limit", limit)
         ref = None if around is None else ref_from(around)
@@ -130,7 +131,9 @@ class RunViews(Runs):
         Each stands below the span that it happened in. Raise NotFoundError if the run is not
         stored.
         """
-        return outline_of(self._history(run_id, HistoryOptions()))
+        from curio_persistence.views.steps import outline_of
+
+        return outline_of(self._history(run_id))
 
     def outline_buckets(self, run_id: str, buckets: int = 240) -> RunOutline:
         """Return a run and its child runs in equal buckets of time, for a picture of all of it.
@@ -138,7 +141,7 @@ class RunViews(Runs):
         There are three lanes: `model`, `tool` and `child`. Raise NotFoundError if the run is not
         stored.
         """
-        from curio_persistence.views.minimap import outline_in_buckets  # On use: seldom needed.
+        from curio_persistence.views.minimap import outline_in_buckets
 
         return outline_in_buckets(self._store, self._stored(run_id), buckets)
 
@@ -148,10 +151,9 @@ class RunViews(Runs):
         A latency differs where one is twice as long as the other, and a second longer. Raise
         NotFoundError if one of the runs is not stored.
         """
-        from curio_persistence.views.comparison import compare  # On use: seldom needed.
+        from curio_persistence.views.comparison import compare
 
-        options = HistoryOptions()
-        return compare(self._history(first, options), self._history(second, options))
+        return compare(self._history(first), self._history(second))
 
     def hash(self, run_id: str) -> RunHash | None:
         """Return a run's hash, equal wherever the run is equal; None for an unknown run."""
@@ -163,15 +165,24 @@ class RunViews(Runs):
 
         None in `run_ids` stands for the model calls without a run.
         """
+        from curio_persistence.capabilities.transfers.hashes import hash_runs
+
         return hash_runs(self._store, run_ids)
 
-    def _history(self, run_id: str, options: HistoryOptions) -> History:
+    def _history(self, run_id: str, **options: Any) -> History:
+        from curio_persistence.capabilities.scores import Scores
+        from curio_persistence.views.histories import HistoryOptions, Reader
+
         run = self._stored(run_id)
-        return Reader(self, self._events, self._usage, self._scores, options).read(run)
+        parts = (self._store, self._clock, self._redaction)
+        events, usage, scores = Events(*parts), Usage(*parts), Scores(*parts)
+        return Reader(self, events, usage, scores, HistoryOptions(**options)).read(run)
 
     def _stored(self, run_id: str) -> AgentRun:
         run = self.get(run_id)
         if run is None:
+            from curio_persistence.capabilities.deletions import where_run_is
+
             where = where_run_is(self._store, run_id)
             raise NotFoundError(f"{self._store.location} has no run {run_id!r}{where}")
         return run

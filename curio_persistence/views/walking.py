@@ -23,8 +23,8 @@ from curio_persistence.views.brief import (
     RunRow,
     run_line,
 )
-from curio_persistence.views.histories import DEEPEST
 from curio_persistence.views.pairs import Pairs
+from curio_persistence.views.runs import DEEPEST
 from curio_persistence.views.slices import CALL, CHILD, EVENT, Slices
 from curio_persistence.views.step_filters import StepFilters
 from curio_persistence.views.steps import RecordRef

@@ -19,7 +19,7 @@ from curio_persistence import (
     Persistence,
     UnsupportedError,
 )
-from curio_persistence.capabilities import runs
+from curio_persistence.capabilities import deleting_runs
 from curio_persistence.capabilities.search import indexing
 from curio_persistence.store.search_index import Term
 from curio_persistence.text.tokenizer import MOST_WORDS
@@ -444,7 +444,7 @@ def test_records_indexed_just_before_their_deletion_leave_no_text(
         persistence.search.index_pending()
         return known
 
-    monkeypatch.setattr(runs, "_BATCH", 1)
+    monkeypatch.setattr(deleting_runs, "_BATCH", 1)
     monkeypatch.setattr(indexing.Indexing, "words", read_and_index)
     persistence.delete_agent_run("run")
     assert indexed(persistence, "secret") == 0

@@ -180,6 +180,14 @@ NOT_AT_IMPORT = {
 }  # fmt: skip
 
 
+NOT_TO_RECORD = {
+    "capabilities.event_feed", "capabilities.lifecycle", "capabilities.live",
+    "capabilities.metrics", "capabilities.runlog", "capabilities.scores", "capabilities.search",
+    "capabilities.sessions", "capabilities.sql", "capabilities.stats", "capabilities.totals",
+    "capabilities.traces", "capabilities.transfers", "text.tokenizer",
+}  # fmt: skip
+"""Capabilities that are imported on use."""
+
 HEIGHTS = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
 
@@ -369,6 +377,19 @@ def test_importing_all_public_names_imports_nothing_expensive(loaded: dict[str, 
     ours = {f"{PACKAGE}.{name}" for name in ("models", "errors", "persistence")}
     assert ours <= loaded["names"]
     assert not loaded["names"] & NOT_AT_IMPORT
+
+
+def test_a_program_that_only_records_imports_no_more_than_that() -> None:
+    record = "with p.record_run(agent_id='guide') as run, run.tool('search'):\n    pass\n0"
+    loaded = _loaded_after(
+        start=f"import {PACKAGE}; p = {PACKAGE}.connect('sqlite://')", record=record
+    )
+    prefix = f"{PACKAGE}."
+    ours = {each.removeprefix(prefix) for each in loaded["record"] if each.startswith(prefix)}
+    assert {"persistence", "backends.sqlite.store", "recording.recorder"} <= ours
+    assert not {each for each in ours if part(each) == "views"} - {"views", "views.runs"}
+    assert not ours & NOT_TO_RECORD
+    assert not loaded["record"] & {"argparse", "asyncio", "dotenv", "psycopg2", "uuid"}
 
 
 def test_a_backend_is_imported_when_it_is_used(loaded: dict[str, set[str]]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from curio_persistence.store.table import Columns, Kind, Table
+from curio_persistence.store.column import Kind
+from curio_persistence.store.table import Columns, Table
 
 
 def arrow_table(table: Table[Any], columns: Columns, base: int, internal: Mapping[str, Any]) -> Any:

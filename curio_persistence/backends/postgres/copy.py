@@ -20,8 +20,9 @@ from curio_persistence.concurrency.fair_lock import Ticket
 from curio_persistence.errors import AccessDeniedError, PersistenceError
 from curio_persistence.results.csv import csv_columns, csv_in_pieces, csv_of_rows, is_quoted
 from curio_persistence.store.codecs import PICODOLLARS
+from curio_persistence.store.column import Kind
 from curio_persistence.store.query import Query
-from curio_persistence.store.table import Kind, Row, StoredValue, Table
+from curio_persistence.store.table import Row, StoredValue, Table
 
 SEQUENCE = "pg_get_serial_sequence(format('%%I.%%I', %s, %s), 'id')::regclass"
 """The sequence that numbers the rows of a table, by the names of its schema and itself."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from curio_persistence.capabilities.expired import expired_where
 from curio_persistence.capabilities.time_zones import Periods
-from curio_persistence.capabilities.windows import bound, checked_moment
+from curio_persistence.capabilities.windows import bound, checked_moment, moment_after
 from curio_persistence.clock import Clock
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.store.base import Store
@@ -20,7 +19,7 @@ from curio_persistence.tables import EXPIRED_TOTALS, RUNS
 
 _MOST = 10_000
 """The hours of a window by hour, and the days of any other, at most."""
-_HOUR, _DAY, _MOMENT = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
 
 def moment_of(name: str, moment: Any, clock: Clock) -> str | None:
@@ -51,7 +50,7 @@ class Window(NamedTuple):
             since = min(self._ends(store, where, "min"), default=None)
         if until is None and since is not None:
             last = [*self._ends(store, where, "max"), *([] if now is None else [encode_time(now)])]
-            until = _after(max(last, default=since))
+            until = moment_after(max(last, default=since))
         return Window(since, until)
 
     def _ends(
@@ -82,10 +81,3 @@ class Window(NamedTuple):
                 field="since",
             )
         return periods.begins(since, until)
-
-
-def _after(time: str) -> str:
-    """Return the next moment; the last one of all has none."""
-    with suppress(OverflowError):
-        return encode_time(datetime.fromisoformat(time) + _MOMENT)
-    return time

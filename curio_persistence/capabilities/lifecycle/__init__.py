@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
@@ -11,8 +10,7 @@ from itertools import islice
 from threading import Event
 from typing import Any
 
-from curio_persistence.capabilities.arguments import check_progress, checked_run_id
-from curio_persistence.capabilities.capability import Capability
+from curio_persistence.capabilities.arguments import check_progress
 from curio_persistence.capabilities.deletions import audit
 from curio_persistence.capabilities.lifecycle.checking import check_clock as check_clock_of
 from curio_persistence.capabilities.lifecycle.checking import check_rounds
@@ -22,6 +20,7 @@ from curio_persistence.capabilities.lifecycle.expiring import (
     Steps,
     runs_of_sessions,
 )
+from curio_persistence.capabilities.lifecycle.loose import loose_calls, loose_spans
 from curio_persistence.capabilities.lifecycle.months import Months
 from curio_persistence.capabilities.lifecycle.policies import RetentionPolicy
 from curio_persistence.capabilities.lifecycle.report import ExpireReport
@@ -31,13 +30,13 @@ from curio_persistence.capabilities.lifecycle.rounds import (
     log_failure,
     schedule_of,
 )
-from curio_persistence.capabilities.lifecycle.settings import Lease, Settings
+from curio_persistence.capabilities.lifecycle.rules import Rules, checked_policies
+from curio_persistence.capabilities.lifecycle.settings import Lease
 from curio_persistence.capabilities.lifecycle.sizes import Sizes
 from curio_persistence.capabilities.lifecycle.stripping import Stripping
-from curio_persistence.capabilities.lifecycle.trees import Counted, Forest, Holds, Tree, counted
+from curio_persistence.capabilities.lifecycle.trees import Counted, Forest, Tree, counted
 from curio_persistence.capabilities.search.indexing import Indexing
 from curio_persistence.capabilities.windows import checked_length
-from curio_persistence.clock import Clock
 from curio_persistence.errors import (
     AccessDeniedError,
     BusyError,
@@ -46,10 +45,8 @@ from curio_persistence.errors import (
     PersistenceError,
 )
 from curio_persistence.progress import Progress
-from curio_persistence.store.base import HealthCheck, Store
-from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Filter, Where, checked_count
-from curio_persistence.store.table import Table
+from curio_persistence.store.base import HealthCheck
+from curio_persistence.store.filters import Filter, checked_count
 from curio_persistence.tables import RUNS, SPANS, USAGE
 
 __all__ = ["EXPIRING", "ExpireReport", "Lifecycle", "RetentionPolicy"]
@@ -66,81 +63,8 @@ _LEAST_LEFT, _MOST_LEFT = 0.02, 0.1
 """The share of empty pages that is left to the records of the next day."""
 
 
-class Lifecycle(Capability):
+class Lifecycle(Rules):
     """Policies and legal holds, stored in the database; and the deletion of what they let go."""
-
-    def __init__(self, store: Store, clock: Clock) -> None:
-        super().__init__(store, clock)
-        self._settings = Settings(store, clock)
-
-    # --- policies and holds -------------------------------------------------------------------
-
-    def policies(self) -> list[RetentionPolicy]:
-        """Return the stored policies, in the order in which they were made."""
-        return [
-            RetentionPolicy.from_dict({**settings, "name": name})
-            for name, settings in self._settings.of("policy").items()
-        ]
-
-    def set_policy(self, policy: RetentionPolicy) -> None:
-        """Store a policy in place of an earlier one of its name."""
-        [policy] = _checked_policies([policy])
-        with self._settings.changing():
-            self._settings.put("policy", policy.name, policy.to_dict())
-            audit(self._store, self._clock, "set policy", policy.name, "policy", **policy.to_dict())
-
-    def remove_policy(self, name: str) -> bool:
-        """Remove a policy; return False if there is none of this name."""
-        return self._remove("policy", name)
-
-    def hold(
-        self, name: str, *, run_id: str | None = None, tag: str | None = None, reason: str = ""
-    ) -> None:
-        """Keep a run, or all runs with a tag, and their trees, whatever the policies say.
-
-        What is held under one name adds up. Runs on hold can still be deleted one by one, by
-        `delete_agent_run`.
-        """
-        if (run_id is None) is (tag is None):
-            raise InvalidValueError("A hold is of a run_id or of a tag.", field="run_id")
-        if not isinstance(name, str) or not name or not isinstance(reason, str):
-            raise InvalidValueError("A hold has a name, and its reason is a text.", field="name")
-        runs = [] if run_id is None else [checked_run_id(run_id)]
-        tags = [] if tag is None else [_checked_tag(tag)]
-        with self._settings.changing():
-            known = self.holds().get(name, {"run_ids": [], "tags": [], "reason": ""})
-            held = {
-                "run_ids": sorted({*known["run_ids"], *runs}),
-                "tags": sorted({*known["tags"], *tags}),
-                "reason": reason or known["reason"],
-            }
-            self._settings.put("hold", name, held)
-            audit(self._store, self._clock, "hold", name, "hold", **held)
-
-    def release(self, name: str) -> bool:
-        """Remove a hold; return False if there is none of this name."""
-        return self._remove("hold", name)
-
-    def holds(self) -> dict[str, dict[str, Any]]:
-        """Return the holds by name: each has `run_ids`, `tags` and a `reason`."""
-        return self._settings.of("hold")
-
-    def _remove(self, kind: str, name: str) -> bool:
-        with self._settings.changing():
-            removed = self._settings.remove(kind, name)
-            if removed:
-                action = "release" if kind == "hold" else f"remove {kind}"
-                audit(self._store, self._clock, action, name, kind)
-        return removed
-
-    def _held(self) -> Holds:
-        holds = self.holds().values()
-        return Holds(
-            frozenset(run_id for hold in holds for run_id in hold["run_ids"]),
-            frozenset(tag for hold in holds for tag in hold["tags"]),
-        )
-
-    # --- expiring -----------------------------------------------------------------------------
 
     def expire(
         self,
@@ -173,41 +97,47 @@ class Lifecycle(Capability):
         """
         check_progress(progress)
         share, chosen = _checked_pace(pace), self._chosen(older_than, policies, default)
-        report = ExpireReport(dry_run)
         if check_clock and any(policy.expires for policy in chosen):
             check_clock_of(self._store, self._clock)
         sizes = Sizes(self._store)
         if any(policy.most_bytes is not None for policy in chosen):
             _ = sizes.used  # Before anything is stored, so that a dry run finds the same.
         if dry_run:
-            forest = self._forest(chosen, sizes)
-            self._plan(forest, report, progress)
-            if archiver is None:
-                self._plan_rest(forest, chosen, report)
-            report.archived = 0 if archiver is None else report.runs
-            return report
+            return self._plan(chosen, sizes, progress, archiver)
         with self._settings.lease(EXPIRING) as lease:
             forest = self._forest(chosen, sizes, lease.keep)
             if not allow_all and forest.takes_all():
                 raise self._refusal()
             with self._store.transaction():
                 self._audit("begin expiry", policies=[policy.to_dict() for policy in chosen])
-            report.cutoff = forest.cutoff
-            steps = Steps(self._store, lease, share, self._share_left(report.cutoff))
-            expiry = Expiry(self._store, self._clock, forest, steps, report, archiver)
-            if archiver is None:
-                Months(self._store, self._clock.now(), forest, expiry).empty()
-            for group in self._groups(forest, archiver, lease):
-                self._delete(group, expiry, report, progress)
-            report.held, report.unfinished = forest.held, forest.unfinished
-            if archiver is None:
-                for where in self._loose_calls(forest):
-                    expiry.delete_calls(where)
-                for where in self._loose_spans(forest):
-                    expiry.delete_spans(where)
-                self._strip(chosen, steps, lease, report)
-            report.archived = 0 if archiver is None else report.runs
-            self._finish(steps, report)
+            return self._expire(chosen, forest, lease, share, progress, archiver)
+
+    def _expire(
+        self,
+        policies: list[RetentionPolicy],
+        forest: Forest,
+        lease: Lease,
+        share: float,
+        progress: Progress | None,
+        archiver: Archiver | None,
+    ) -> ExpireReport:
+        """Delete what the policies let go, and store the report."""
+        store, report = self._store, ExpireReport(dry_run=False, cutoff=forest.cutoff)
+        steps = Steps(store, lease, share, self._share_left(report.cutoff))
+        expiry = Expiry(store, self._clock, forest, steps, report, archiver)
+        if archiver is None:
+            Months(store, self._clock.now(), forest, expiry).empty()
+        for group in self._groups(forest, archiver, lease):
+            self._delete(group, expiry, report, progress)
+        report.held, report.unfinished = forest.held, forest.unfinished
+        if archiver is None:
+            for where in loose_calls(store, forest):
+                expiry.delete_calls(where)
+            for where in loose_spans(store, forest):
+                expiry.delete_spans(where)
+            self._strip(policies, steps, lease, report)
+        report.archived = 0 if archiver is None else report.runs
+        self._finish(steps, report)
         return report
 
     def apply_retention(
@@ -286,8 +216,8 @@ class Lifecycle(Capability):
         if older_than is not None:
             return [RetentionPolicy("older_than", older_than)]
         if policies is not None:
-            return _checked_policies(policies)
-        return self.policies() or _checked_policies([] if default is None else [default])
+            return checked_policies(policies)
+        return self.policies() or checked_policies([] if default is None else [default])
 
     def _refusal(self) -> ConfigurationError:
         return ConfigurationError(
@@ -314,8 +244,23 @@ class Lifecycle(Capability):
         of_content = [policy.of_content() for policy in policies]
         return self._forest(of_content, Sizes(self._store), on_page)
 
-    def _plan(self, forest: Forest, report: ExpireReport, progress: Progress | None) -> None:
-        """Fill in the report of a dry run."""
+    def _plan(
+        self,
+        policies: list[RetentionPolicy],
+        sizes: Sizes,
+        progress: Progress | None,
+        archiver: Archiver | None,
+    ) -> ExpireReport:
+        """Return the report of a dry run."""
+        report, forest = ExpireReport(dry_run=True), self._forest(policies, sizes)
+        self._plan_trees(forest, report, progress)
+        if archiver is None:
+            self._plan_rest(forest, policies, report)
+        report.archived = 0 if archiver is None else report.runs
+        return report
+
+    def _plan_trees(self, forest: Forest, report: ExpireReport, progress: Progress | None) -> None:
+        """Add to the report of a dry run the trees that are deleted."""
         report.cutoff = forest.cutoff
         sessions: Counter[str] = Counter()
         for tree, rows in counted(self._store, forest.expired()):
@@ -335,10 +280,9 @@ class Lifecycle(Capability):
         self, forest: Forest, policies: list[RetentionPolicy], report: ExpireReport
     ) -> None:
         """Add to the report of a dry run what is deleted besides trees."""
-        calls = (self._store.count(USAGE, where) for where in self._loose_calls(forest))
-        report.usage += sum(calls)
-        spans = (self._store.count(SPANS, where) for where in self._loose_spans(forest))
-        report.spans += sum(spans)
+        store = self._store
+        report.usage += sum(store.count(USAGE, where) for where in loose_calls(store, forest))
+        report.spans += sum(store.count(SPANS, where) for where in loose_spans(store, forest))
         contents = self._forest_of_content(policies)
         report.stripped = sum(
             len(tree.runs)
@@ -376,35 +320,6 @@ class Lifecycle(Capability):
             archiver.store([tree for tree, _ in group], lease)
             yield group
             archiver.done()
-
-    def _loose_calls(self, forest: Forest) -> Iterator[Where]:
-        """Yield filters for the expired model calls that belong to no run, agent by agent."""
-        if forest.cutoff is None:
-            return
-        yield from self._by_agent(forest, USAGE, (Filter("run_id", "is null"),))
-
-    def _loose_spans(self, forest: Forest) -> Iterator[Where]:
-        """Yield filters for the expired spans of which no run is stored, agent by agent."""
-        if forest.cutoff is None:
-            return
-        yield from self._by_agent(forest, SPANS, (Filter("run_id", "is null"),))
-        old = (
-            Filter("run_id", "is not null"),
-            Filter("started_at", "<", encode_time(forest.cutoff)),
-        )
-        named = {
-            run_id for (run_id,) in self._store.aggregate(SPANS, (), old, group_by=("run_id",))
-        }
-        runs = (Filter("run_id", "in", tuple(named)),)
-        named -= {run_id for (run_id,) in self._store.select_columns(RUNS, ("run_id",), runs)}
-        if named:
-            yield from self._by_agent(forest, SPANS, (Filter("run_id", "in", tuple(named)),))
-
-    def _by_agent(self, forest: Forest, table: Table[Any], loose: Where) -> Iterator[Where]:
-        for (agent_id,) in self._store.aggregate(table, (), loose, group_by=("agent_id",)):
-            if (cutoff := forest.cutoff_of_calls(agent_id)) is not None:
-                agent = Filter("agent_id", "is null" if agent_id is None else "=", agent_id)
-                yield (*loose, agent, Filter(table.ages_by, "<", cutoff))
 
     def _strip(
         self,
@@ -493,24 +408,7 @@ def _each_once(trees: Iterable[Tree]) -> Iterator[Tree]:
             yield tree
 
 
-def _checked_policies(policies: Any) -> list[RetentionPolicy]:
-    found = list(policies) if isinstance(policies, Iterable) else [policies]
-    for policy in found:
-        if not isinstance(policy, RetentionPolicy):
-            raise InvalidValueError(
-                f"A policy is a RetentionPolicy, not a {type(policy).__name__}.", field="policies"
-            )
-    return found
-
-
 def _checked_pace(pace: Any) -> float:
     if isinstance(pace, bool) or not isinstance(pace, int | float) or not 0 < pace <= 1:
         raise InvalidValueError(f"pace is above 0 and at most 1, not {pace!r}.", field="pace")
     return max(float(pace), _SLOWEST)
-
-
-def _checked_tag(tag: Any) -> str:
-    [*tags] = json.loads(str(RUNS.encode_value("tags", [tag]) or "[]"))
-    if len(tags) != 1:
-        raise InvalidValueError(f"tag is a text, not {tag!r}.", field="tag")
-    return str(tags[0])

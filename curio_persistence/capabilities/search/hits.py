@@ -10,8 +10,9 @@ from typing import Any, Literal, overload
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.results.pages import Page
 from curio_persistence.store import codecs
+from curio_persistence.store.column import Column
 from curio_persistence.store.json_text import json_text
-from curio_persistence.store.table import Column, Columns, Table
+from curio_persistence.store.table import Columns, Table
 
 HitKind = Literal["run", "event", "usage"]
 

@@ -7,14 +7,13 @@ index is a consumer of their change feeds. One process indexes at a time, by an 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
-from operator import sub
 from time import monotonic, sleep
 from typing import Any, Literal, NamedTuple
 
 from curio_persistence.capabilities.consumers import Consumer
 from curio_persistence.capabilities.deletions import forget_meanings
 from curio_persistence.capabilities.search.documents import NUMBERS, document_of, is_cut, text_size
+from curio_persistence.capabilities.search.slots import placed_at_free_slots
 from curio_persistence.errors import BusyError
 from curio_persistence.progress import Progress
 from curio_persistence.store.base import Store
@@ -31,8 +30,6 @@ Words = Mapping[int, str]
 
 _READ = 64
 """Rows read at a time: a row may be large."""
-_FARTHEST = 16
-"""A free slot is looked for in steps of so many times as many slots as are needed."""
 _PATIENCE = 30.0
 """Seconds that clearing the index waits for another process that is indexing."""
 _MOMENT = 0.05
@@ -269,7 +266,8 @@ class Indexing:
     def _put(self, documents: list[Document], metadata: Metadata, cut: bool) -> None:
         if not documents:
             return
-        placed, drift = self._placed(documents, metadata.drift)
+        index = self._store.search_index
+        placed, drift = placed_at_free_slots(index, documents, metadata.drift)
         values = {}
         if metadata.version is None:
             values["words"] = VERSION
@@ -277,42 +275,8 @@ class Indexing:
             values["drift"] = str(drift)
         if cut and not metadata.cut:
             values["cut"] = "yes"
-        self._store.search_index.set_metadata(**values)
-        self._store.search_index.put(placed)
-
-    def _placed(self, documents: list[Document], drift: int) -> tuple[list[Document], int]:
-        """Return documents of one kind at free slots, and how much later these are at most.
-
-        A record that is already indexed gets its slot again.
-        """
-        slots = self._store.search_index.slots(
-            documents[0].kind, [each.record_id for each in documents]
-        )
-        former = [
-            each._replace(slot=slots[each.record_id])
-            for each in documents
-            if 0 <= slots.get(each.record_id, -(2**62)) - each.slot <= drift
-        ]
-        known = {each.record_id for each in former}
-        new = sorted(each for each in documents if each.record_id not in known)
-        free = self._free([each.slot for each in new])
-        placed = [each._replace(slot=slot) for each, slot in zip(new, free, strict=True)]
-        return [*former, *placed], max(map(sub, free, (each.slot for each in new)), default=0)
-
-    def _free(self, slots: list[int]) -> list[int]:
-        """Return a free slot for each of these sorted slots: itself, or a later one.
-
-        The steps grow where many records share a moment, so that few queries find the end.
-        """
-        step = 1
-        while True:
-            slots = list(accumulate(slots, lambda before, wished: max(before + 1, wished)))
-            taken = self._store.search_index.taken(slots) if slots else ()
-            if not taken:
-                return slots
-            slots = [slot + step if slot in taken else slot for slot in slots]
-            # Not further, or each batch would double the distance of the last one.
-            step = min(2 * step, _FARTHEST * len(slots))
+        index.set_metadata(**values)
+        index.put(placed)
 
     # --- removing -----------------------------------------------------------------------------
 

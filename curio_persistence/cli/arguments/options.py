@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -58,6 +59,13 @@ def add_json_options(parser: ArgumentParser) -> _MutuallyExclusiveGroup:
         "--jsonl", action="store_true", help="print each as JSON on a line of its own"
     )
     return group
+
+
+def add_action(parser: ArgumentParser, actions: Sequence[str], what: str) -> None:
+    """The first argument of a command that does one of several things; by default it lists."""
+    parser.add_argument(
+        "action", metavar="ACTION", nargs="?", default="list", choices=actions, help=what
+    )
 
 
 def add_window_options(parser: _ActionsContainer) -> None:

@@ -13,12 +13,14 @@ once. As JSON, list, add and update print rules, watch a report on each line.
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from curio_persistence.cli import alert_rules
 from curio_persistence.cli.arguments.consent import add_consent_options, agreed
 from curio_persistence.cli.arguments.options import (
+    add_action,
     add_json_option,
     add_window_options,
     age,
@@ -35,7 +37,7 @@ from curio_persistence.views.alerts import fires_in_words, scope_in_words, state
 from curio_persistence.views.wording import local_time
 
 if TYPE_CHECKING:
-    from curio_persistence import Alert, AlertReport, AlertRule, AlertSink, Persistence
+    from curio_persistence import Alert, AlertReport, AlertRule, Persistence
 
 EXAMPLES = """\
   curio-persistence alerts
@@ -46,13 +48,9 @@ EXAMPLES = """\
   curio-persistence alerts watch --once
 """
 
-_SETTINGS = ("condition", "aggregation", "metric", "window", "cooldown", "model", "tag")
-_OF_ADD = {*_SETTINGS, "above", "resolve_below", "title", "agent", "session", "user"}
-_SINKS = ("log", "webhook", "webhook_env", "slack", "slack_env", "command_line")
-_OF_RULE = {*_OF_ADD, *_SINKS, "secret_env", "allow_private"}
 _OPTIONS: Mapping[str, set[str]] = {
-    "add": _OF_RULE,
-    "update": _OF_RULE,
+    "add": alert_rules.OPTIONS,
+    "update": alert_rules.OPTIONS,
     "history": {"state", "since", "until", "limit", "cursor"},
     "expire": {"older_than", "yes", "dry_run"},
     "test": {"no_send"},
@@ -75,17 +73,9 @@ _ACTIONS = (
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "action",
-        metavar="ACTION",
-        nargs="?",
-        default="list",
-        choices=_ACTIONS,
-        help=f"{', '.join(_ACTIONS)} (default: list)",
-    )
+    add_action(parser, _ACTIONS, f"{', '.join(_ACTIONS)} (default: list)")
     parser.add_argument("rule", metavar="RULE", nargs="?", help="the id of a rule")
-    _add_rule_options(parser)
-    _add_sink_options(parser)
+    alert_rules.add_options(parser)
     group = parser.add_argument_group("history, test and watch")
     group.add_argument("--state", choices=_STATES, help="only such alerts")
     add_window_options(group)
@@ -104,64 +94,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_consent_options(group, "only count the alerts")
     add_json_option(parser)
-
-
-def _add_rule_options(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("add and update")
-    group.add_argument(
-        "--condition",
-        help="error_rate, cost, latency, event_count, token_count, metric or silence",
-    )
-    group.add_argument("--above", metavar="X", type=_number, help="the threshold")
-    group.add_argument(
-        "--resolve-below", metavar="X", type=_number, help="over at this (default: the threshold)"
-    )
-    group.add_argument("--window", metavar="TIME", type=length_of_time, help="default: 15m")
-    group.add_argument(
-        "--cooldown", metavar="TIME", type=length_of_time, help="from firing to firing (default: 0)"
-    )
-    group.add_argument(
-        "--aggregation", metavar="A", help="of a latency avg, p50, p95 or p99; of a metric any"
-    )
-    group.add_argument("--metric", metavar="NAME", help="the metric that is measured")
-    group.add_argument("--title", metavar="TEXT", help="what notifications call the rule")
-    for option in ("agent", "session", "user", "model"):
-        group.add_argument(f"--{option}", metavar="ID", help=f"only records of this {option}")
-    group.add_argument(
-        "--tag", metavar="TAG", action="append", help="only of runs with it, or one of several"
-    )
-
-
-def _add_sink_options(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("add and update: the sinks of the rule")
-    group.add_argument("--log", action="store_true", help="the log of the program that watches")
-    for kind in ("webhook", "slack"):
-        group.add_argument(f"--{kind}", metavar="URL", action="append", help=f"a {kind} URL")
-        group.add_argument(
-            f"--{kind}-env", metavar="VAR", action="append", help="the variable that has the URL"
-        )
-    group.add_argument(
-        "--secret-env", metavar="VAR", help="the variable with the key that signs webhooks"
-    )
-    group.add_argument(
-        "--allow-private", action="store_true", help="allow addresses of the inner network"
-    )
-    group.add_argument(
-        "--command",
-        dest="command_line",
-        metavar="LINE",
-        action="append",
-        help="a program and its arguments, without a shell; it reads JSON",
-    )
-
-
-def _number(text: str) -> float:
-    from argparse import ArgumentTypeError
-
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is not a number") from None
 
 
 def run(options: Namespace, output: Output) -> int:
@@ -229,7 +161,7 @@ def _rule_row(rule: AlertRule, state: str) -> list[Cell]:
 
 
 def _add(persistence: Persistence, options: Namespace, output: Output) -> int:
-    rule = persistence.alerts.create(options.rule, **_settings(options))
+    rule = persistence.alerts.create(options.rule, **alert_rules.settings_given(options))
     say(f"{persistence.location}: rule {rule.rule_id} was added.")
     if not rule.sinks:
         say("It has no sinks, and stands in the history only: pass --log, --slack-env or others.")
@@ -238,47 +170,8 @@ def _add(persistence: Persistence, options: Namespace, output: Output) -> int:
     return OK
 
 
-def _settings(options: Namespace) -> dict[str, Any]:
-    """Return the settings that were given."""
-    settings = {name: getattr(options, name) for name in _SETTINGS if name != "tag"}
-    settings |= {
-        "threshold": options.above,
-        "resolve_below": options.resolve_below,
-        "name": options.title,
-        "agent_id": options.agent,
-        "session_id": options.session,
-        "user_id": options.user,
-        "tags": options.tag,
-        "sinks": list(_sinks(options)) or None,
-    }
-    return {name: value for name, value in settings.items() if value is not None}
-
-
-def _sinks(options: Namespace) -> Iterator[AlertSink]:
-    from shlex import split
-
-    from curio_persistence import AlertSink
-
-    key, private = options.secret_env, options.allow_private
-    if options.log:
-        yield AlertSink.log()
-    for url in options.webhook or ():
-        yield AlertSink.webhook(url, secret_env=key, allow_private=private)
-    for name in options.webhook_env or ():
-        yield AlertSink.webhook(url_env=name, secret_env=key, allow_private=private)
-    for url in options.slack or ():
-        yield AlertSink.slack(url, allow_private=private)
-    for name in options.slack_env or ():
-        yield AlertSink.slack(url_env=name, allow_private=private)
-    for line in options.command_line or ():
-        try:
-            yield AlertSink.command(split(line))
-        except ValueError as error:
-            raise ConfigurationError(f"--command {line!r}: {error}") from error
-
-
 def _update(persistence: Persistence, options: Namespace, output: Output) -> int:
-    rule = persistence.alerts.update(options.rule, **_settings(options))
+    rule = persistence.alerts.update(options.rule, **alert_rules.settings_given(options))
     say(f"{persistence.location}: rule {rule.rule_id} was changed.")
     if not output.for_people:
         output.json(rule.to_dict())

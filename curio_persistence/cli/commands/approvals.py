@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.filters import add_filters, filters
 from curio_persistence.cli.arguments.listing import Question, add_listing_options, nothing, show
-from curio_persistence.cli.arguments.options import open_for_reading, open_for_work
+from curio_persistence.cli.arguments.options import add_action, open_for_reading, open_for_work
 from curio_persistence.cli.arguments.run_ids import resolve_run, short_ids
 from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import CYAN, DIM, GREEN, RED, Output, say
@@ -42,13 +42,10 @@ _STYLES = {"pending": CYAN, "approved": GREEN, "denied": RED, "expired": DIM}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "action",
-        metavar="ACTION",
-        nargs="?",
-        default="list",
-        choices=_ACTIONS,
-        help="list (the default), show, approve, deny, or expire, which withdraws a ticket",
+    add_action(
+        parser,
+        _ACTIONS,
+        "list (the default), show, approve, deny, or expire, which withdraws a ticket",
     )
     parser.add_argument("ticket", metavar="TICKET", nargs="?", help="the id of a ticket")
     parser.add_argument("--by", metavar="NAME", help="the person who decides")

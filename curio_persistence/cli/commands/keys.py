@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.options import (
+    add_action,
     add_json_option,
     length_of_time,
     open_for_reading,
@@ -47,14 +48,7 @@ _COLUMNS = (
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "action",
-        metavar="ACTION",
-        nargs="?",
-        default="list",
-        choices=_ACTIONS,
-        help="list (the default), create or revoke",
-    )
+    add_action(parser, _ACTIONS, "list (the default), create or revoke")
     parser.add_argument("key", metavar="KEY", nargs="?", help="with revoke: the id of a key")
     group = parser.add_argument_group("create")
     group.add_argument("--name", help="the person or program that gets the key")

@@ -11,6 +11,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli.arguments.options import (
+    add_action,
     add_json_option,
     count,
     length_of_time,
@@ -42,14 +43,7 @@ _ACTIONS = ("list", "set", "remove", "hold", "release")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "action",
-        metavar="ACTION",
-        nargs="?",
-        default="list",
-        choices=_ACTIONS,
-        help="list (the default), set or remove a policy, hold or release runs",
-    )
+    add_action(parser, _ACTIONS, "list (the default), set or remove a policy, hold or release runs")
     parser.add_argument("name", metavar="NAME", nargs="?", help="the policy, or the hold")
     parser.add_argument(
         "--keep", metavar="TIME", type=length_of_time, help="how long after the end of a run"

@@ -14,7 +14,8 @@ from curio_persistence.errors import InvalidValueError
 from curio_persistence.export.formats import VERSION
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.store.codecs import decode_text, encode_tags
-from curio_persistence.store.table import Kind, Table
+from curio_persistence.store.column import Kind
+from curio_persistence.store.table import Table
 
 MAX_COLUMNS = 200
 

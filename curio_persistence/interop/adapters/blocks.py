@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.interop.adapters.guard import synchronous
 from curio_persistence.interop.adapters.messages import last_question
+from curio_persistence.recording.arguments import Parent
 from curio_persistence.recording.context import Scope, current_run
 from curio_persistence.recording.model_calls import LLMCall
 from curio_persistence.recording.recorder import NoRun, RunRecorder
 from curio_persistence.recording.repair import as_json_text
-from curio_persistence.recording.run import Parent
 from curio_persistence.recording.spans import Block
 from curio_persistence.store.codecs import ID_LENGTH
 
