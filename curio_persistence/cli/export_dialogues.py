@@ -7,7 +7,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli import export_otlp
-from curio_persistence.cli.arguments.filters import filters
+from curio_persistence.cli.arguments.filters import filters, resolve_projects
 from curio_persistence.cli.arguments.options import open_for_export
 from curio_persistence.cli.arguments.run_ids import resolve_run
 from curio_persistence.cli.exit_codes import OK
@@ -69,6 +69,9 @@ def run(options: Namespace) -> int:
         tidied_when_interrupted(),
     ):
         resolve_run(persistence, options)
+        resolve_projects(persistence, options)
+        if options.project:
+            chosen["project"] = options.project
         given = {**chosen, **_given(options), "run_id": options.run_id}
         report = _export(options.form)(
             persistence, target, overwrite=options.force, progress=progress, **given

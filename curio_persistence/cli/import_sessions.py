@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from curio_persistence import Persistence, SessionImportReport, SessionPlace, SourceReport
 
 _SHOWN = 20
+_WHY_WITHOUT = (
+    "Calls and events of {:,} run{} keep no words: they were stored with --content metrics-only, "
+    "and what is stored of them is never changed. To have them, import into another database: "
+    "curio-persistence import sessions --db-path sessions.db"
+)
 _EVERY = 5.0
 
 
@@ -76,18 +81,19 @@ def run(options: Namespace, output: Output) -> int:
         raise ConfigurationError("--every is for --follow.")
     if options.follow and options.dry_run:
         raise ConfigurationError("--follow stores what comes: drop --dry-run.")
-    _check_found(options)  # Before a database is made for them.
+    places = _found(options)  # Before a database is made for them.
     if options.dry_run:
-        return _told(_import(options, None), options, output)
+        return _told(_import(places, options, None), options, output)
     with database(options).get_persistence() as persistence:
-        report = _import(options, persistence)
+        report = _import(places, options, persistence)
         code = _told(report, options, output)
         if options.follow:
             _follow(persistence, options, output, set(map(str, report.problems)))
         return code
 
 
-def _check_found(options: Namespace) -> None:
+def _found(options: Namespace) -> list[SessionPlace]:
+    """Return the places with sessions, and say which they are."""
     from curio_persistence import find_sessions
 
     places = find_sessions(options.path or None, source=options.source or "auto")
@@ -96,25 +102,29 @@ def _check_found(options: Namespace) -> None:
             "No sessions were found in the usual places: name a PATH with some, or see "
             "docs/importing.md for where each tool keeps them."
         )
+    for place in places:
+        files = f"{place.files:,} file{'s' * (place.files != 1)}"
+        say(f"{place.source}: {place.path}: {files}, {size(place.bytes)}")
+    return places
 
 
-def _import(options: Namespace, persistence: Persistence | None) -> SessionImportReport:
+def _import(
+    places: list[SessionPlace], options: Namespace, persistence: Persistence | None
+) -> SessionImportReport:
     with progress_line("Importing, kB") as show:
         return _once(
+            places,
             options,
             persistence,
-            on_found=_say_places,
             progress=lambda done, total: show(done // 1000, total and total // 1000),
         )
 
 
-def _once(
-    options: Namespace, persistence: Persistence | None, **others: Any
-) -> SessionImportReport:
+def _once(paths: Any, options: Namespace, persistence: Any, **others: Any) -> SessionImportReport:
     from curio_persistence import import_sessions
 
     return import_sessions(
-        options.path or None,
+        paths,
         persistence,
         source=options.source or "auto",
         since=options.since,
@@ -125,19 +135,13 @@ def _once(
     )
 
 
-def _say_places(places: Iterable[SessionPlace]) -> None:
-    for place in places:
-        files = f"{place.files:,} file{'s' * (place.files != 1)}"
-        say(f"{place.source}: {place.path}: {files}, {size(place.bytes)}")
-
-
 def _follow(persistence: Persistence, options: Namespace, output: Output, told: set[str]) -> None:
     """Import again and again; `told` are the problems that are known."""
     say(f"{persistence.location}: what is written is imported; Ctrl-C ends this.")
     while True:
         time.sleep(_EVERY if options.every is None else max(0.1, options.every))
         output.check_reader()
-        report = _once(options, persistence)
+        report = _once(options.path or None, options, persistence)
         for problem in map(str, report.problems):
             if problem not in told:
                 say(problem)
@@ -183,6 +187,10 @@ def _show(report: SessionImportReport, output: Output) -> None:
         say(str(problem))
     if problems > _SHOWN:
         say(f"… and {problems - _SHOWN:,} more; --json names a thousand of each source.")
+    for each in report.incomplete[:_SHOWN]:
+        say(str(each))
+    if bare := report.without_words:
+        say(_WHY_WITHOUT.format(bare, "s" * (bare != 1)))
 
 
 def _row(source: SourceReport) -> list[Cell]:

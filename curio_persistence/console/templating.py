@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
 from curio_persistence.console.render import charts, marks, times
-from curio_persistence.console.render.text import finalized, verbatim
+from curio_persistence.console.render.text import ends_of, finalized, verbatim
 from curio_persistence.console.viewer import Viewer
 from curio_persistence.views import wording
 
@@ -38,6 +38,7 @@ def templates() -> Environment:
         "instant": _in_zone(times.instant_time),
         "iso": times.iso_time,
         "verbatim": verbatim,
+        "ends": ends_of,
     }
     environment.globals |= {
         "row_marks": marks,

@@ -71,6 +71,44 @@ def test_projects_are_excluded_and_content_is_left_out(program: Program, home: P
     assert {run["objective"] for run in program("query", "--db-path", "new.db").json()} == {""}
 
 
+def test_words_that_cannot_come_later_are_told_with_what_to_type(
+    program: Program, home: Path
+) -> None:
+    program("import", "sessions", "--content", "metrics-only", "--db-path", "new.db")
+    shown = program.on_terminal("import", "sessions", "--db-path", "new.db")
+    assert any(
+        "Calls and events of 10 runs keep no words: they were stored with --content metrics-only"
+        in each
+        for each in shown.lines
+    )
+
+
+def test_a_session_that_is_being_written_is_no_failure(program: Program) -> None:
+    (program.folder / "chat.jsonl").write_text(f'{PROMPT}\n{ANSWER}\n{{"type": "us')
+    ended = program("import", "sessions", "chat.jsonl", "--db-path", "new.db")
+    assert ended.code == 0
+    shown = program.on_terminal("import", "sessions", "chat.jsonl", "--dry-run")
+    assert "chat.jsonl:3: is not complete yet, and will be read when it is" in shown.lines
+
+
+def test_projects_are_picked_by_path_or_name(program: Program, home: Path) -> None:
+    program("import", "sessions", "--db-path", "new.db")
+    counts = [
+        len(program(command, "--project", project, "--db-path", "new.db").json())
+        for command in ("query", "calls")
+        for project in ("/home/ada/werkstatt", "werkstatt", "nowhere")
+    ]
+    assert counts == [8, 8, 0, 12, 12, 0]
+    [told] = [
+        program("stats", "--project", "werkstatt", "--group-by", "project", "--db-path", "new.db")
+    ]
+    assert [row["project"] for row in told.json()] == ["/home/ada/werkstatt"]
+    program(
+        "export", "atif", "--project", "werkstatt", "--output", "w.jsonl", "--db-path", "new.db"
+    )
+    assert len((program.folder / "w.jsonl").read_text().splitlines()) == 5
+
+
 def test_nothing_to_find_is_said(program: Program) -> None:
     program.environment["HOME"] = str(program.folder)
     for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
@@ -134,9 +172,9 @@ def test_a_folder_with_sessions_of_several_sources_is_read_by_each_of_them(
     ended = program("import", "sessions", str(home / "saved"), "--dry-run")
     report = json.loads(ended.out)
     found = {source["source"]: (source["runs"], source["calls"]) for source in report["sources"]}
-    assert found == {"claude-code": (10, 15), "codex": (8, 12)}
+    assert found == {"claude-code": (10, 15), "codex": (8, 12), "gemini-cli": (7, 8)}
     problems = [len(source["stored"]["problems"]) for source in report["sources"]]
-    assert problems == [1, 1], "what is of another tool is none"
+    assert problems == [1, 1, 1], "what is of another tool is none"
 
 
 def test_a_place_that_cannot_be_read_is_told_and_the_others_are_imported(

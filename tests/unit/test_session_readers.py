@@ -20,7 +20,7 @@ from curio_persistence.importers.langgraph.decoding import UnreadableError, deco
 from curio_persistence.importers.sessions.discovery import find_sessions
 from curio_persistence.importers.sessions.files import walk
 from curio_persistence.importers.sessions.sources import SOURCES, source_named
-from tests.support.session_samples import EXPECTED, FOLDER, SAMPLES, Sample
+from tests.support.session_samples import EXPECTED, FOLDER, SAMPLES, Sample, copied
 
 _HOME = Path("/home/ada")
 
@@ -40,6 +40,29 @@ def test_no_source_recognizes_what_is_no_session(tmp_path: Path) -> None:
         other.execute("CREATE TABLE responses (id TEXT, prompt TEXT)")
     for path in (tmp_path, *tmp_path.iterdir()):
         assert [name for name in SOURCES if source_named(name).recognize(path)] == [], path
+
+
+@pytest.mark.parametrize(
+    ("sample", "below"),
+    [
+        ("gemini-cli", "backup/ada/.gemini"),
+        ("copilot-cli/session-state", "backup/ada/.copilot/session-state"),
+        ("opencode", "backup/ada/.local/share/opencode"),
+        ("claude-code", "backup/ada/.claude"),
+        ("codex", "backup/ada/.codex"),
+    ],
+)
+def test_sessions_are_found_in_a_folder_above_their_own(
+    sample: str, below: str, tmp_path: Path
+) -> None:
+    copied(FOLDER / sample, tmp_path / below)
+    (tmp_path / "backup/run/events.jsonl").parent.mkdir()
+    (tmp_path / "backup/run/events.jsonl").write_text('{"type": "log"}\n')
+    above, own = import_sessions(tmp_path, None), import_sessions(tmp_path / below, None)
+    [source] = above.sources
+    assert source.source == sample.partition("/")[0]
+    assert (source.runs, source.calls) == (own.sources[0].runs, own.sources[0].calls)
+    assert len(above.problems) == len(own.problems)
 
 
 def test_a_pipe_in_a_folder_is_passed_over(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -14,6 +15,8 @@ from curio_persistence.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from argparse import _ActionsContainer
+
+    from curio_persistence import Persistence
 
 
 class _Option(NamedTuple):
@@ -42,6 +45,7 @@ def _value_at_path(text: str) -> tuple[str, Any]:
     return path, value if isinstance(read, dict | list) else read
 
 
+_SEPARATOR = re.compile(r"[/\\]")
 _ONE_OF = "given more than once, with one of these"
 _VALUES = (
     "JSON numbers, true, false, null and text in quotation marks are that, anything else is text; "
@@ -64,7 +68,9 @@ _OPTIONS = {
         ("--source",), f"only {{records}} of runs of this tool, such as codex; {_ONE_OF}", True
     ),
     "project": _Option(
-        ("--project",), f"only {{records}} of runs in this project; {_ONE_OF}", True
+        ("--project",),
+        f"only {{records}} of runs in this project: its path, or its last part; {_ONE_OF}",
+        True,
     ),
     "tags": _Option(
         ("--tag",), "only {records} with this tag; given more than once, with all", several=True
@@ -137,6 +143,18 @@ def add_filters(parser: _ActionsContainer, records: str, *names: str) -> None:
             action="append" if option.several else "store",
             help=option.help.format(records=records),
         )
+
+
+def resolve_projects(persistence: Persistence, options: Namespace) -> None:
+    """Put the paths that end in it in place of each name that was given as --project."""
+    if options.project:
+        known = persistence.values("project")
+        options.project = [path for given in options.project for path in _named(given, known)]
+
+
+def _named(given: str, known: Iterable[str]) -> list[str]:
+    given = given.rstrip("/") or given
+    return [path for path in known if _SEPARATOR.split(path)[-1] == given] or [given]
 
 
 def filters(options: Namespace, *kinds: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from curio_persistence.cli.arguments.filters import add_filters, filters
+from curio_persistence.cli.arguments.filters import add_filters, filters, resolve_projects
 from curio_persistence.cli.arguments.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.arguments.options import open_for_reading
 from curio_persistence.cli.arguments.run_ids import resolve_run, short_ids
@@ -39,6 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
         resolve_run(persistence, options)
+        resolve_projects(persistence, options)
         question = Question(
             persistence.query_llm_usage,
             persistence.iter_llm_usage,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from curio_persistence.cli.arguments.filters import add_filters, filters
+from curio_persistence.cli.arguments.filters import add_filters, filters, resolve_projects
 from curio_persistence.cli.arguments.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.arguments.options import open_for_reading
 from curio_persistence.cli.arguments.run_ids import short_ids
@@ -58,6 +58,7 @@ def run(options: Namespace, output: Output) -> int:
         if of_run:
             options.run_id = get_run(persistence, options.run_id).run_id
             said = f"Run {options.run_id} has no such events."
+        resolve_projects(persistence, options)
         question = Question(
             persistence.query_events,
             persistence.iter_agent_run_events,

@@ -23,7 +23,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from curio_persistence.cli import export_dialogues, export_otlp
-from curio_persistence.cli.arguments.filters import add_filters, filters
+from curio_persistence.cli.arguments.filters import add_filters, filters, resolve_projects
 from curio_persistence.cli.arguments.options import (
     add_archive_option,
     add_window_options,
@@ -147,6 +147,7 @@ def _write_file(options: Namespace) -> int:
         tidied_when_interrupted(),
     ):
         _find_run(persistence, options)
+        resolve_projects(persistence, options)
         report = export_records(
             persistence,
             target,

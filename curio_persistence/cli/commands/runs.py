@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from curio_persistence.cli.arguments.filters import add_filters, filters
+from curio_persistence.cli.arguments.filters import add_filters, filters, resolve_projects
 from curio_persistence.cli.arguments.listing import Question, add_listing_options, nothing, show
 from curio_persistence.cli.arguments.options import count, open_for_reading
 from curio_persistence.cli.arguments.run_ids import full_id, short_ids
@@ -61,6 +61,8 @@ def run(options: Namespace, output: Output) -> int:
         if options.one_run is not None:
             _show_one(get_run(persistence, options.one_run), output)
             return OK
+        resolve_projects(persistence, options)
+        wanted = filters(options, "runs")
         question = Question(persistence.query_agent_runs, persistence.iter_agent_runs, wanted)
         said = nothing(persistence, "runs", question.is_narrowed or options.offset > 0)
         show(persistence, question, options, output, _rows, said, options.offset)

@@ -11,7 +11,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from curio_persistence.cli.arguments.filters import add_filters, filters
+from curio_persistence.cli.arguments.filters import add_filters, filters, resolve_projects
 from curio_persistence.cli.arguments.options import (
     add_archive_option,
     add_json_option,
@@ -82,8 +82,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, output: Output) -> int:
-    wanted = filters(options)
     with open_for_reading(options) as persistence:
+        resolve_projects(persistence, options)
+        wanted = filters(options)
         if options.group_by is None:
             _tell(persistence.stats.summary(**wanted), output)
         else:

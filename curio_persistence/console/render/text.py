@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -24,6 +26,23 @@ def finalized(value: Any) -> Any:
         return value
     more = len(value) - _MOST
     return harmless(value if more <= 0 else f"{value[:_MOST]} … {more:,} more characters")
+
+
+def ends_of(paths: Collection[str]) -> Mapping[str, str]:
+    """Return the end of each path, with as many of its folders as set it apart from the others."""
+    ends = {path: [*_ends(path)] for path in paths}
+    counts = Counter(end for some in ends.values() for end in some)
+    return {
+        path: next((end for end in some if counts[end] == 1), path) for path, some in ends.items()
+    }
+
+
+def _ends(path: str) -> Iterator[str]:
+    """Yield the last part of a path, then the last two, and so on."""
+    parts = path.split("/")
+    for at in range(len(parts) - 1, 0, -1):
+        yield "/".join(parts[at:])
+    yield path
 
 
 def verbatim(text: str) -> Markup:

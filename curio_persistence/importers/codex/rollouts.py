@@ -85,7 +85,8 @@ class Rollouts:
     def lines(self, file: SessionFile) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the objects of a file, compressed or not, with their lines."""
         try:
-            yield from _objects(file, self._context.report)
+            grows = not self._context.is_still(file)
+            yield from _objects(file, self._context.report, grows=grows)
         except ImportError:
             if not self._packed:
                 self._context.problem(file.name, None, _NEEDS)
@@ -139,10 +140,12 @@ class Rollouts:
                     yield thread, name
 
 
-def _objects(file: SessionFile, report: ReportBuilder) -> Iterator[tuple[int, dict[str, Any]]]:
+def _objects(
+    file: SessionFile, report: ReportBuilder, *, grows: bool = False
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the objects of a file with their lines; ImportError if it needs zstandard."""
     if file.path.suffix != ".zst":
-        yield from read_objects(file.path, file.name, report)
+        yield from read_objects(file.path, file.name, report, grows=grows)
         return
     import zstandard
 

@@ -30,21 +30,22 @@ _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 
 
 def read_objects(
-    path: Path, name: str, report: ReportBuilder
+    path: Path, name: str, report: ReportBuilder, *, grows: bool = False
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the objects in a file of JSON lines, each with the number of its line.
 
-    A line that holds none is a problem of its own; empty ones are passed over.
+    A line that holds none is a problem of its own; empty ones are passed over. The last line of a
+    file that `grows` may be cut off: it is told as incomplete.
     """
     try:
         with open_ordinary(path) as file:
-            yield from objects_in(file, name, report)
+            yield from objects_in(file, name, report, grows=grows)
     except OSError as error:
         report.problem(name, None, f"cannot be read: {error.strerror}")
 
 
 def objects_in(
-    file: BinaryIO, name: str, report: ReportBuilder
+    file: BinaryIO, name: str, report: ReportBuilder, *, grows: bool = False
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the objects in an open file of JSON lines; see `read_objects`."""
     for number, line in enumerate(_lines(file), start=1):
@@ -52,7 +53,10 @@ def objects_in(
         try:
             value = _object_in(line)
         except InvalidValueError as error:
-            report.problem(name, number, error)
+            if grows and not line.endswith(b"\n") and len(line) <= MAX_BYTES:
+                report.wait(name, number)
+            else:
+                report.problem(name, number, error)
             continue
         if value is not None:
             yield number, value

@@ -51,6 +51,8 @@ class ImportReport:
     more_problems: int
     dry_run: bool
     also: Mapping[str, int]
+    incomplete: tuple[Problem, ...] = ()
+    """The last lines of growing files that were cut off: they are read when they are complete."""
 
     @property
     def ok(self) -> bool:
@@ -76,6 +78,7 @@ class ImportReport:
             "problems": [problem._asdict() for problem in self.problems],
             "more_problems": self.more_problems,
             "also": dict(self.also),
+            "incomplete": [each._asdict() for each in self.incomplete],
         }
 
 
@@ -88,6 +91,7 @@ class ReportBuilder:
         self.skipped: Counter[str] = Counter()
         self.also: Counter[str] = Counter()
         self.bytes_read = 0
+        self.incomplete: dict[str, Problem] = {}
         self._problems: list[Problem] = []
         self._more_problems = 0
 
@@ -97,6 +101,11 @@ class ReportBuilder:
             self._problems.append(Problem(file, line, str(what)[:_LONGEST]))
         else:
             self._more_problems += 1
+
+    def wait(self, file: str, line: int) -> None:
+        """Note that the last line of a growing file is not whole yet."""
+        what = "is not complete yet, and will be read when it is"
+        self.incomplete[file] = Problem(file, line, what)
 
     def skip(self, why: str, count: int = 1) -> None:
         """Note that so many records were left out on purpose."""
@@ -120,4 +129,5 @@ class ReportBuilder:
             self._more_problems,
             dry_run,
             dict(self.also),
+            tuple(self.incomplete.values()),
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.copilot_cli.events import SessionReader
 from curio_persistence.importers.copilot_cli.spans import SpanReader
 from curio_persistence.importers.sessions.context import SessionContext
-from curio_persistence.importers.sessions.files import beginning, walk
+from curio_persistence.importers.sessions.files import beginning, some_below, walk
 from curio_persistence.importers.sessions.records import Found, SessionSource
 
 _STATE, _EVENTS = "session-state", "events.jsonl"
@@ -32,9 +32,7 @@ def _recognize(path: Path) -> bool:
     """Return whether a path is a session, such a file, or a folder with some."""
     if path.is_file():
         return _is_session(path) or _is_spans(path)
-    nested = chain(path.glob(f"*/{_EVENTS}"), path.glob(f"{_STATE}/*/{_EVENTS}"))
-    files = chain(nested, path.glob("*.jsonl"), path.glob(f"{_STATE}/*.jsonl"))
-    return any(_is_session(file) or _is_spans(file) for file in islice(files, 20))
+    return any(map(_is_spans, islice(path.glob("*.jsonl"), 20))) or some_below(path, _is_wanted)
 
 
 def _is_session(path: Path) -> bool:
@@ -61,7 +59,7 @@ def _find(root: Path, report: ReportBuilder) -> Iterator[Path]:
 
 def _is_wanted(path: Path) -> bool:
     is_older = path.suffix == ".jsonl" and path.parent.name == _STATE
-    return path.name == _EVENTS or is_older
+    return (path.name == _EVENTS or is_older) and _is_session(path)
 
 
 def _read(context: SessionContext) -> Found:

@@ -9,7 +9,7 @@ from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.gemini_cli.chats import chats_of, session_in
 from curio_persistence.importers.gemini_cli.turns import ChatReader
 from curio_persistence.importers.sessions.context import SessionContext
-from curio_persistence.importers.sessions.files import walk
+from curio_persistence.importers.sessions.files import some_below, walk
 from curio_persistence.importers.sessions.records import Found, SessionSource
 
 _SUFFIXES = (".json", ".jsonl")
@@ -25,12 +25,7 @@ def _recognize(path: Path) -> bool:
     """Return whether a path is a chat, or a folder with the chats of projects."""
     if path.is_file():
         return path.suffix in _SUFFIXES and session_in(path) is not None
-    folders = (path, path / "chats", *path.glob("*/chats"), *path.glob("tmp/*/chats"))
-    return any(map(_is_chats, folders))
-
-
-def _is_chats(folder: Path) -> bool:
-    return folder.name == "chats" and any(map(_is_wanted, folder.glob("session-*")))
+    return some_below(path, _is_wanted)
 
 
 def _is_wanted(path: Path) -> bool:

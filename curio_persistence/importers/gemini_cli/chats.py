@@ -75,7 +75,8 @@ class Entry(NamedTuple):
 def entries(file: SessionFile, context: SessionContext, report: ReportBuilder) -> Iterator[Entry]:
     """Yield the lines of a log; of a document, its header, its messages, and what follows them."""
     if file.path.suffix == ".jsonl":
-        for line, value in read_objects(file.path, file.name, report):
+        grows = not context.is_still(file)
+        for line, value in read_objects(file.path, file.name, report, grows=grows):
             yield Entry(Place(context, file.name, line), line, value)
         return
     number = 0

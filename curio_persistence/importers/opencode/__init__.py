@@ -16,7 +16,7 @@ from curio_persistence.importers.opencode.sessions import FamilyReader
 from curio_persistence.importers.opencode.storage import Export, Storage
 from curio_persistence.importers.sessions.context import SessionContext
 from curio_persistence.importers.sessions.databases import is_database
-from curio_persistence.importers.sessions.files import beginning, walk
+from curio_persistence.importers.sessions.files import beginning, some_below, walk
 from curio_persistence.importers.sessions.records import Found, SessionSource
 
 _HEAD = 4_096
@@ -36,9 +36,7 @@ def _places(environment: Mapping[str, str], home: Path) -> Iterator[Path]:
 def _recognize(path: Path) -> bool:
     """Return whether a path is such a folder, its `storage`, a database, or an exported session."""
     if path.is_dir():
-        folders = (path, path / "storage")
-        has_files = any(next(each.glob("session/*/ses_*.json"), None) for each in folders)
-        return has_files or any(_is_rows(each) for each in path.glob("opencode*.db"))
+        return some_below(path, _is_wanted)
     return _is_rows(path) or _is_export(path)
 
 
@@ -94,12 +92,12 @@ def _shelves(context: SessionContext, opened: ExitStack) -> Iterator[Shelf]:
                     yield kind(database, file, context)
         except (PersistenceError, OSError) as error:
             context.problem(file.name, None, error)
-    for file in files:
+    for file in (each for each in files if each.path.suffix == ".json"):
         if _is_export(file.path):
             yield Export(file, context)
         elif len(Path(file.name).parts) >= _DEPTH:
             yield Storage(file, context)
-        elif file.path.suffix == ".json":
+        else:
             context.problem(file.name, None, "has its messages elsewhere: name the folder storage")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from curio_persistence.capabilities.windows import TimeLike
 from curio_persistence.errors import InvalidValueError, PersistenceError
@@ -21,7 +21,7 @@ from curio_persistence.importers.sessions.report import (
     SessionPlace,
     SourceReport,
 )
-from curio_persistence.importers.sessions.sources import source_named
+from curio_persistence.importers.sessions.sources import SOURCES, source_named
 from curio_persistence.importers.sessions.writer import SessionWriter
 from curio_persistence.progress import Progress
 from curio_persistence.redaction import Redaction
@@ -33,7 +33,7 @@ Content = Literal["all", "metrics-only"]
 
 
 def import_sessions(
-    paths: Iterable[Source] | Source | None = None,
+    paths: Iterable[Source] | Iterable[SessionPlace] | Source | None = None,
     persistence: Persistence | None = None,
     *,
     source: str = AUTO,
@@ -52,6 +52,7 @@ def import_sessions(
     `verify` by their hash), what has come since is added, and runs are completed. What cannot be
     read is told in the report, and everything else imported all the same.
 
+    `paths` may be what `find_sessions` returned, which is then not looked for again.
     `source` is a name in SOURCES, or "auto". Turns that began before `since` (a time, or how long
     ago: "30d"), and those of the projects in `exclude` (a name, a path, or a pattern), are left
     out. With the `content` "metrics-only" no words of people, models and tools are kept.
@@ -63,8 +64,7 @@ def import_sessions(
         )
     if persistence is not None:
         checked_persistence(persistence)
-    given = [paths] if isinstance(paths, str) or hasattr(paths, "__fspath__") else paths
-    places = find_sessions(given, source=source)  # type: ignore[arg-type]  # no Path is iterable
+    places = _places(paths, source)
     if on_found is not None:
         on_found(places)
     work = _Import(
@@ -78,6 +78,15 @@ def import_sessions(
         total=sum(place.bytes for place in places),
     )
     return work.run(places)
+
+
+def _places(paths: Any, source: str) -> list[SessionPlace]:
+    if isinstance(paths, str) or hasattr(paths, "__fspath__"):
+        paths = [paths]
+    given = None if paths is None else [*paths]
+    if given and all(isinstance(each, SessionPlace) for each in given):
+        return sorted(given, key=lambda place: [*SOURCES].index(place.source))
+    return find_sessions(given, source=source)
 
 
 @dataclass(slots=True)

@@ -91,7 +91,8 @@ class SessionContext:
 
         Files that are not settled are read again when they have been still for an hour.
         """
-        self._states.has_read(files, self._how, self.yielded, settled=settled)
+        is_whole = all(file.name not in self.report.incomplete for file in files)
+        self._states.has_read(files, self._how, self.yielded, settled=settled and is_whole)
 
     def is_still(self, file: SessionFile) -> bool:
         """Return whether nothing more is expected in a file: it has been still for an hour."""
@@ -105,7 +106,7 @@ class SessionContext:
 
     def lines(self, file: SessionFile) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the objects of a file of JSON lines with their numbers; others are problems."""
-        return read_objects(file.path, file.name, self.report)
+        return read_objects(file.path, file.name, self.report, grows=not self.is_still(file))
 
     # --- problems -------------------------------------------------------------------------------
 

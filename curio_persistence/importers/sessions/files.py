@@ -6,6 +6,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,8 @@ STILL_AFTER = 3600.0
 """Seconds without a change after which nothing more is expected in a file."""
 
 _BUFFER = 1 << 20
+_FOLDERS = 10_000
+"""The folders that are looked into to recognize what a folder has."""
 _AT_ONCE = 200
 """The states that one statement reads or writes."""
 
@@ -62,6 +65,21 @@ def walk(
             yield from walk(path, root, report, wanted)
         elif entry.is_file(follow_symlinks=False) and wanted(path):
             yield path
+
+
+def some_below(folder: Path, wanted: Callable[[Path], bool]) -> bool:
+    """Return whether a file below a folder is wanted: in the nearest folders, so many at most."""
+    waiting = deque([folder])
+    for _ in range(_FOLDERS):
+        if not waiting:
+            return False
+        with suppress(OSError), os.scandir(waiting.popleft()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif entry.is_file(follow_symlinks=False) and wanted(Path(entry.path)):
+                    return True
+    return False
 
 
 def beginning(path: Path, most: int) -> bytes:

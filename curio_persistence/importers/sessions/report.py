@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from curio_persistence.importers.common.report import ImportReport, Problem, ReportBuilder
 
+WITHOUT_WORDS = "runs whose calls and events were stored without words"
+
 
 class SessionPlace(NamedTuple):
     """A folder or file with sessions of one source."""
@@ -91,6 +93,19 @@ class SessionImportReport:
     def problems(self) -> tuple[Problem, ...]:
         """Return the problems of all sources; of each the first thousand."""
         return tuple(problem for source in self.sources for problem in source.stored.problems)
+
+    @property
+    def incomplete(self) -> tuple[Problem, ...]:
+        """Return the last lines of growing files that were cut off, and are read later."""
+        return tuple(each for source in self.sources for each in source.stored.incomplete)
+
+    @property
+    def without_words(self) -> int:
+        """Return the number of runs of which a metrics-only import stored calls and events before.
+
+        These keep no words: what is stored of them is never changed.
+        """
+        return self.skipped.get(WITHOUT_WORDS, 0)
 
     @property
     def skipped(self) -> Mapping[str, int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from curio_persistence.importers.common.merging import joined_objects
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.common.writer import Imported, ImportWriter, _Batch
-from curio_persistence.importers.sessions.report import Tally
+from curio_persistence.importers.sessions.report import WITHOUT_WORDS, Tally
 from curio_persistence.models import AgentLLMUsage, AgentRun, AgentRunEvent, Score
 from curio_persistence.pricing import Pricing
 from curio_persistence.redaction import Redaction
@@ -26,6 +26,7 @@ _PLAIN = (
 _NUMBERS = ("tool_name", "server", "tool", "latency_ms", "unfinished")
 """The members of a tool call's data that are kept without its words."""
 _NAMES = ("source", "project", "branch", "version")
+METRICS_ONLY = "metrics-only"
 
 
 class SessionWriter(ImportWriter):
@@ -57,6 +58,12 @@ class SessionWriter(ImportWriter):
         elif isinstance(record, AgentLLMUsage):
             self.tally.add_call(batch.rows[USAGE][-1])
 
+    def _complete_run(self, persistence: Persistence, stored: AgentRun, run: AgentRun) -> None:
+        super()._complete_run(persistence, stored, run)
+        if not self._metrics_only and METRICS_ONLY in (stored.metadata or ""):
+            is_bare = stored.get_metadata_dict().get("content") == METRICS_ONLY
+            self._report.skip(WITHOUT_WORDS, int(is_bare))
+
 
 def completed(stored: AgentRun, found: AgentRun) -> AgentRun:
     """Return a stored run with what its files tell by now; what others added to it stays."""
@@ -85,6 +92,7 @@ def without_content(record: Imported) -> Imported:
 def _run(run: AgentRun) -> AgentRun:
     metadata = run.metadata if isinstance(run.metadata, dict) else {}
     kept = {name: metadata[name] for name in _NAMES if name in metadata}
+    kept["content"] = METRICS_ONLY
     return replace(
         run, objective="", final_synthesis_output=None, error_message=None, metadata=kept
     )
