@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-from curio_persistence import Persistence
+import pytest
+
+from curio_persistence import Persistence, import_sessions
+from curio_persistence.interop.otel.agent_events import agent_event
+from curio_persistence.interop.otel.agent_turns import store_events
 from curio_persistence.interop.otel.decoding import decode_logs, decode_metrics, decode_traces
 from curio_persistence.interop.otel.receiving import Receiver
+from curio_persistence.interop.otel.spans import OtelLog
 from tests.support.otlp_corpus import JSON
-from tests.support.session_samples import EXPECTED, FOLDER, reading
+from tests.support.session_samples import EXPECTED, FOLDER, copied, reading
 
 OTLP = FOLDER / "otlp"
 
@@ -54,3 +60,39 @@ def check(persistence: Persistence, source: str) -> None:
 def without_costs(totals: dict[str, Any]) -> dict[str, Any]:
     costs = ("cost_told", "list_price")
     return {name: number for name, number in totals.items() if name not in costs}
+
+
+@pytest.mark.parametrize(
+    ("sample", "name", "session"),
+    [
+        (
+            "codex/sessions/2025/10/07",
+            "codex.user_prompt",
+            {"conversation.id": "019a27ca-e930-70f6-9954-7637e9031b94"},
+        ),
+        (
+            "gemini-cli/tmp/werkstatt/chats/session-2026-08-21T16-20-ea6d87b6.jsonl",
+            "gemini_cli.user_prompt",
+            {"session.id": "ea6d87b6-595b-588a-a946-6114d0ce3b33", "prompt_id": "p1"},
+        ),
+    ],
+)
+def test_a_session_that_telemetry_told_is_not_counted_again(
+    persistence: Persistence, tmp_path: Path, sample: str, name: str, session: dict[str, str]
+) -> None:
+    path = copied(FOLDER / sample, tmp_path / sample)
+    source = sample.partition("/")[0]
+    alone = import_sessions(path, None).sources[0]
+    event = agent_event(OtelLog(10**18, attributes={"event.name": name, **session}))
+    assert event is not None
+    store_events(persistence, [event])
+    report = import_sessions(path, persistence, source=source)
+    assert (report.runs, report.usage) == (0, 0)
+    assert report.skipped == {"sessions that OpenTelemetry told": 1}
+    [received] = persistence.iter_agent_runs()
+    assert received.session_id is not None
+    persistence.sessions.delete(received.session_id)
+    report = import_sessions(path, persistence, source=source)
+    assert (report.runs, report.usage) == (alone.runs, alone.calls), "it can be had instead"
+    before = import_sessions(path, persistence, source=source, verify=True)
+    assert before.skipped == {}, "what was imported is no obstacle"

@@ -9,8 +9,9 @@ and reports by source. Files that did not change since are not read again. Its J
 by source.
 
 Exits with 1 if something could not be read, which is named with its file and line; everything else
-is imported all the same. The last line of a session that is being written is no failure. As JSON, an object with the numbers of imported runs, events and model
-calls (usage), of what was skipped and why, and the problems.
+is imported all the same. The last line of a session that is being written is no failure. As JSON,
+an object with the numbers of imported runs, events and model calls (usage), of what was skipped and
+why, and the problems.
 """
 
 from __future__ import annotations

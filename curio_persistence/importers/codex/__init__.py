@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from curio_persistence.importers.codex.exec_json import ExecReader
-from curio_persistence.importers.codex.rollouts import Rollouts, is_rollout, kind_of
+from curio_persistence.importers.codex.rollouts import Rollouts, is_rollout, kind_of, thread_of
 from curio_persistence.importers.codex.thread import ThreadReader
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.sessions.context import SessionContext
@@ -45,6 +45,8 @@ def _recognize(path: Path) -> bool:
 def _read(context: SessionContext) -> Found:
     rollouts = Rollouts(context)
     for file in rollouts.changed():
+        if context.is_received(thread_of(file.path)):
+            continue
         reader = (
             ThreadReader(file, rollouts, context)
             if is_rollout(file.path)

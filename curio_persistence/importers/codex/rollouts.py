@@ -38,6 +38,12 @@ def is_rollout(path: Path) -> bool:
     return _NAME.search(path.name) is not None
 
 
+def thread_of(path: Path) -> str:
+    """Return the thread of a rollout; of another file, its name."""
+    found = _NAME.search(path.name)
+    return path.stem if found is None else found[1]
+
+
 def kind_of(path: Path) -> str | None:
     """Return what a file is; None for files that are no sessions."""
     if is_rollout(path):

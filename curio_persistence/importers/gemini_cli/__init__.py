@@ -47,7 +47,7 @@ def _find(root: Path, report: ReportBuilder) -> Iterator[Path]:
 def _read(context: SessionContext) -> Found:
     """Yield the turns of all sessions, and the agents that they started."""
     for chat in chats_of(context.files()):
-        if not context.is_read(chat.files):
+        if not context.is_read(chat.files) and not context.is_received(chat.session):
             reader = ChatReader(chat, context)
             yield from reader.records()
             context.has_read(chat.files, settled=not reader.is_live)

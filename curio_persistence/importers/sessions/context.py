@@ -21,13 +21,16 @@ from curio_persistence.importers.common.json_lines import moment, read_objects
 from curio_persistence.importers.common.report import ReportBuilder
 from curio_persistence.importers.sessions.files import STILL_AFTER, FileStates, SessionFile
 from curio_persistence.importers.sessions.records import Found, SessionSource
-from curio_persistence.tables import EVENTS
+from curio_persistence.store.filters import Filter
+from curio_persistence.tables import EVENTS, RUNS
 
 if TYPE_CHECKING:
     from curio_persistence.persistence import Persistence
 
 _FIRST_YEAR, _LAST_YEAR = 2000, 2100
 _MOST_TOKENS = 10**10
+_NOT_IMPORTED = Filter("source", "is null")
+"""Imported runs have their source in their metadata."""
 
 
 class SessionContext:
@@ -162,6 +165,19 @@ class SessionContext:
         if self.since is not None and started_at is not None and started_at < self.since:
             self.skip("before --since")
             return False
+        return True
+
+    def is_received(self, session_id: str) -> bool:
+        """Return whether OpenTelemetry told of a session, whose calls have other ids there.
+
+        It is counted then, and not imported: each call is there once.
+        """
+        if self._persistence is None:
+            return False
+        where = (*RUNS.where(session_id=session_id, agent_id=self.source.name), _NOT_IMPORTED)
+        if not self._persistence._store.select_columns(RUNS, ("run_id",), where, limit=1):
+            return False
+        self.skip("sessions that OpenTelemetry told")
         return True
 
     def is_new(self, event_id: str) -> bool:
