@@ -55,6 +55,7 @@ CONTENT: Mapping[str, tuple[str, ...]] = {
 AUDIT = "audit"
 """The kind, and the name, of the chain of the audit log."""
 _DEFAULTS = {"level": "info"}
+_READ = {kind: [(name, _DEFAULTS.get(name)) for name in names] for kind, names in FIELDS.items()}
 
 Row = Mapping[str, Any]
 
@@ -66,12 +67,24 @@ def content_hash(kind: str, row: Row) -> str:
 
 def link_hash(kind: str, row: Row, prev_hash: str, content: str) -> str:
     """Return the hash of a record as a link of its chain."""
-    fields = [row.get(name, _DEFAULTS.get(name)) for name in FIELDS[kind]]
+    fields = [row.get(name, default) for name, default in _READ[kind]]
     return FORMAT + _hash([kind, prev_hash, content, *fields])
 
 
-_canonical = json.JSONEncoder(separators=(",", ":")).encode
-"""Returns a JSON array without spaces, in ASCII."""
+def _encoder() -> Callable[[list[Any]], str]:
+    """Return a function that makes a JSON array without spaces, in ASCII, of texts and numbers.
+
+    It is `JSONEncoder.encode`, whose part in C is made once instead of at each call: half the time.
+    """
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return json.JSONEncoder(separators=(",", ":")).encode
+    text = json.encoder.encode_basestring_ascii
+    parts = make(None, None, text, None, ":", ",", False, False, False)
+    return lambda values: "".join(parts(values, 0))
+
+
+_canonical = _encoder()
 
 
 @cache
