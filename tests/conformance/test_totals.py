@@ -122,6 +122,33 @@ def test_a_day_in_which_clocks_change_is_one_day(persistence: Persistence) -> No
     assert hours[3:5] == ["2026-10-25T02:00+02:00", "2026-10-25T02:00+01:00"]
 
 
+def test_the_first_and_last_moments_of_all_are_in_a_period(persistence: Persistence) -> None:
+    first, last = datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    call(persistence, "m", first)
+    assert by(persistence, "day", timezone="UTC") == {("0001-01-01",): (1, None)}
+    call(persistence, "m", last)
+    assert by(persistence, "month", timezone="UTC") == {
+        ("0001-01",): (1, None),
+        ("9999-12",): (1, None),
+    }
+    assert by(persistence, "month", since=last - timedelta(1), timezone="UTC") == {
+        ("9999-12",): (1, None)
+    }
+
+
+def test_a_window_without_one_or_both_ends_has_whole_periods(persistence: Persistence) -> None:
+    for day in range(3):
+        for at in (timedelta(0), timedelta(hours=23, minutes=59, seconds=59.999999)):
+            call(persistence, "m", datetime(2026, 11, 16, tzinfo=UTC) + timedelta(day) + at)
+    each = [(f"2026-11-{day}",) for day in (16, 17, 18)]
+    second = datetime(2026, 11, 17, tzinfo=UTC)
+    assert by(persistence, "day", timezone="UTC") == dict.fromkeys(each, (2, None))
+    since = by(persistence, "day", timezone="UTC", since=second)
+    assert since == dict.fromkeys(each[1:], (2, None))
+    until = by(persistence, "day", timezone="UTC", until=second)
+    assert until == dict.fromkeys(each[:1], (2, None))
+
+
 def test_weeks_begin_on_monday_and_months_on_their_first_day(persistence: Persistence) -> None:
     for at in (
         MONDAY - timedelta(seconds=1),
