@@ -26,8 +26,8 @@ _TIERS = ("service_tier", "serviceTier", "processing", "speed")
 STANDARD = frozenset({"standard", "default", "auto", "on_demand", "interactive", "normal"})
 """The tiers that cost what the list of prices says."""
 TIER_HINT = (
-    rf'"(?:{"|".join(_TIERS)})": ?'
-    rf'(?!null|"(?:{"|".join(sorted(STANDARD))})")'
+    rf'"(?:{"|".join(_TIERS)})":'
+    rf'(?! ?(?:null|"(?:{"|".join(sorted(STANDARD))})"))'
 )
 """Finds a tier that may have prices of its own, without parsing JSON."""
 

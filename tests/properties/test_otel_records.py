@@ -95,7 +95,8 @@ MEANINGS = st.builds(
         st.none() | TEXTS,
         *[st.none() | st.integers(0, 2**40)] * 5,
         st.none() | st.decimals(0, 100, places=9),
-        st.none() | TEXTS,
+        *[st.none() | TEXTS] * 2,
+        *[st.none() | ATTRIBUTES] * 2,
     ),
     st.none() | st.builds(ToolUse, TEXTS, st.none() | TEXTS, VALUES, VALUES, st.none() | TEXTS),
 )

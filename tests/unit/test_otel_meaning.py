@@ -244,6 +244,8 @@ def test_the_last_words_of_a_user_are_found_in_any_form(told: Any) -> None:
         MESSAGES[1],
         [{"role": "assistant", "parts": [{"type": "text", "content": "Far."}]}],
         {"choices": [{"message": MESSAGES[1]}]},
+        {"role": "assistant", "content": "Far.", "tool_calls": None},
+        {"role": "assistant", "content": "Far.", "tool_calls": []},
         {"content": {"role": "model", "parts": [{"text": "Far."}]}},
         {"generations": [[{"message": {"kwargs": {"content": "Far.", "type": "ai"}}}]]},
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from genai_prices.data_snapshot import DataSnapshot, set_custom_snapshot
 
 from curio_persistence import AgentLLMUsage
 from curio_persistence.pricing import Pricing
-from curio_persistence.pricing.calls import Priced, call_in
+from curio_persistence.pricing.calls import TIER_HINT, Priced, call_in
 from curio_persistence.store.codecs import decode_money
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -190,6 +191,13 @@ def test_the_standard_tier_costs_what_the_list_says(pricing: Pricing, tier: Any)
     tokens = {"input_tokens": 1000, "output_tokens": 100}
     found = cost(pricing, "openai", "gpt-4o", **tokens, usage_metrics=metrics)
     assert found == Decimal("0.0035")
+
+
+@pytest.mark.parametrize("space", ["", " "])
+def test_the_library_is_asked_only_where_a_tier_may_have_prices(space: str) -> None:
+    for tier, is_priced in {'"default"': False, "null": False, '"batch"': True}.items():
+        found = re.search(TIER_HINT, f'{{"service_tier":{space}{tier}}}')
+        assert bool(found) is is_priced, tier
 
 
 def test_the_cost_does_not_depend_on_the_context_of_the_caller(pricing: Pricing) -> None:

@@ -41,6 +41,9 @@ class SQLiteBatches(SQLiteInserts):
         try:
             if fits and not self._is_inside() and self._is_usual(len(lines)):
                 last = self._insert_at_once(table, columns, lines)
+            elif len(lines) == 1 and self._is_inside():
+                # One statement is all or nothing without a savepoint, which takes as long as it.
+                last = self._insert_lines(table, columns, lines)
             else:
                 with self.transaction():
                     last = self._insert_lines(table, columns, lines)

@@ -23,10 +23,12 @@ from curio_persistence.backends.sqlite.search import SQLiteSearchIndex
 from curio_persistence.content.store import SharedContent
 from curio_persistence.errors import BusyError, PersistenceError
 from curio_persistence.store.filters import Bucket, Filter, GroupKey, Order, Where
+from curio_persistence.store.json_text import encoder
 from curio_persistence.store.table import Table
 
 __all__ = ["Durability", "SQLiteStore"]
 
+_list_of = encoder()
 _LENGTHS = {(3_600, 0): len("2026-11-20T10"), (86_400, 0): len("2026-11-20")}
 """The characters of a stored time that tell its bucket, of hours and days of UTC."""
 _MIDNIGHT = "2026-11-20T00:00:00.000000+00:00"
@@ -179,7 +181,7 @@ class SQLiteStore(SharedContent, SQLiteBatches, SQLiteBackup, SQLiteQueries, SQL
         return payloads.bound(f.value) if f.op == "may contain" else super()._bound(f)
 
     def _several(self, values: tuple[Any, ...]) -> str:
-        return json.dumps(values, ensure_ascii=False)
+        return _list_of(values)
 
     def _listing(self, column: str) -> str:
         return f"group_concat({column})"

@@ -45,6 +45,8 @@ def _mark(names: Collection[str]) -> str:
 
 def without_words_of_their_own(store: Store, run_ids: Collection[str]) -> Iterator[AgentRun]:
     """Yield the derived runs, of some, that lack words or have those of their calls."""
+    if not run_ids:
+        return
     where = (Filter("run_id", "in", tuple(run_ids)), Filter("stub", "=", 1))
     for run in RUNS.decode(store.select(RUNS, where)):
         if borrowed_in(run) or not all(getattr(run, name) for name in WORDS):

@@ -6,7 +6,6 @@ It stays when the words of a span are not kept, or are removed later.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -30,12 +29,11 @@ _encode = encoder(list)
 def without_words(meaning: Meaning) -> Meaning:
     """Return what a span means, without what people and models have said in it."""
     call, tool = meaning.call, meaning.tool
-    return replace(
-        meaning,
+    return meaning._replace(
         error_message=None,
         input=None,
         output=None,
-        call=call and replace(call, prompt=None, response=None, params=None, details=None),
+        call=call and call._replace(prompt=None, response=None, params=None, details=None),
         tool=tool
         and ToolUse(tool.name, tool.call_id, error=None if tool.error is None else _FAILED),
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from curio_persistence.interop.otel import trees
 from curio_persistence.interop.otel.ancestry import inheritances
@@ -22,7 +21,7 @@ class Placement:
     or a run what its own span does not. `run_ids` has the run of every span.
     """
 
-    def __init__(self, around: Neighbourhood, services: Mapping[str, str]) -> None:
+    def __init__(self, around: Neighbourhood, services: Callable[[], Mapping[str, str]]) -> None:
         self._around = around
         self._services = services
         self.runs: dict[Key, Place] = {}
@@ -86,7 +85,7 @@ class Placement:
         if run is not None:
             return Place(run.own_run_id, *agent_of(run), None, *inherited)
         if above.is_lost:
-            service = self._services.get(self._around.nodes[key].source_id, UNKNOWN)
+            service = self._services().get(self._around.nodes[key].source_id, UNKNOWN)
             return Place(key[0], service, service, None, *inherited)
         return Place(None, None, "", None, *inherited)
 
@@ -152,5 +151,5 @@ class Placement:
         meaning = node.meaning
         is_known = is_agent(node) and node.key not in self._around.decided
         if is_known and node.run_id != node.own_run_id:
-            meaning = replace(meaning, kind=MeaningKind.CHAIN)
+            meaning = meaning._replace(kind=MeaningKind.CHAIN)
         return trees.Node(node.span_id, node.parent_span_id, node.start_ns, meaning)

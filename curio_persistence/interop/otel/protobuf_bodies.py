@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -28,6 +28,9 @@ from curio_persistence.interop.otel.spans import (
     OtelSpan,
     Source,
 )
+
+_MAKERS, _SHORT = 256, 4096
+"""How many makers of spans are remembered, and the most bytes of one."""
 
 
 def read_spans(body: bytes, rejections: Rejections) -> Iterator[OtelSpan]:
@@ -69,6 +72,8 @@ class Messages(NamedTuple):
     traces: Any
     logs: Any
     metrics: Any
+    resource: Any
+    scope: Any
     error: type[Exception]
 
 
@@ -80,6 +85,8 @@ def messages() -> Messages:
         from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
         from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics
         from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces
+        from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+        from opentelemetry.proto.resource.v1.resource_pb2 import Resource
     except ImportError as error:
         raise ConfigurationError(
             f"OTLP in protobuf needs opentelemetry-proto ({error}): "
@@ -89,6 +96,8 @@ def messages() -> Messages:
         traces.ExportTraceServiceRequest,
         logs.ExportLogsServiceRequest,
         metrics.ExportMetricsServiceRequest,
+        Resource,
+        InstrumentationScope,
         DecodeError,
     )
 
@@ -105,15 +114,26 @@ def _parsed(kind: Any, body: bytes) -> Any:
 
 
 def _source(resource: Any, scope: Any) -> Source:
+    """Return the maker of some spans: the same value for the same maker, which is in each body."""
+    told = resource.resource.SerializeToString(), scope.scope.SerializeToString()
+    is_short = sum(map(len, told)) <= _SHORT
+    make = _source_told if is_short else _source_told.__wrapped__
+    return make(*told, resource.schema_url, scope.schema_url)
+
+
+@lru_cache(_MAKERS)
+def _source_told(resource: bytes, scope: bytes, resource_url: str, scope_url: str) -> Source:
+    of_resource = messages().resource.FromString(resource)
+    of_scope = messages().scope.FromString(scope)
     return Source(
-        resource=_attributes(resource.resource.attributes),
-        resource_schema_url=resource.schema_url,
-        resource_dropped=resource.resource.dropped_attributes_count,
-        scope_name=scope.scope.name,
-        scope_version=scope.scope.version,
-        scope=_attributes(scope.scope.attributes),
-        scope_schema_url=scope.schema_url,
-        scope_dropped=scope.scope.dropped_attributes_count,
+        resource=_attributes(of_resource.attributes),
+        resource_schema_url=resource_url,
+        resource_dropped=of_resource.dropped_attributes_count,
+        scope_name=of_scope.name,
+        scope_version=of_scope.version,
+        scope=_attributes(of_scope.attributes),
+        scope_schema_url=scope_url,
+        scope_dropped=of_scope.dropped_attributes_count,
     )
 
 

@@ -52,6 +52,8 @@ from curio_persistence.tables import SOURCES, SPANS
 
 _AT_ONCE = 1_000
 _ATTEMPTS = 20
+_REMEMBERED = 1 << 20
+"""The characters of senders that a receiver remembers."""
 _PENDING = "pending_span"
 _NOT_SENT = {"id", "created_at", "updated_at", "run_id", *READ}
 _SENT = tuple(name for name in SPANS.names if name not in _NOT_SENT)
@@ -97,7 +99,7 @@ class Receiver:
         self._store = persistence._store
         self._database = database_id(persistence._store)
         self._encode = persistence.redaction.encoder(SPANS)
-        self._encode_source = persistence.redaction.encoder(SOURCES)
+        self._sources = SourceRows(persistence.redaction.encoder(SOURCES))
 
     def spans(self, spans: Iterable[OtelSpan]) -> Stored:
         """Store spans with the runs, calls and events that they make, and return how many.
@@ -166,7 +168,7 @@ class Receiver:
 
     def _store_spans(self, spans: Sequence[OtelSpan]) -> Stored:
         now = encode_time(self._persistence.clock.now())
-        sources = Sources(self._encode_source, now)
+        sources = Sources(self._sources, now)
         stored = self._stored_rows({(span.trace_id, span.span_id) for span in spans})
         arrivals: dict[Key, Arrival] = {}
         for span in spans:
@@ -183,7 +185,7 @@ class Receiver:
     def _join(self, messages: Mapping[Key, Messages]) -> int:
         """Add messages to their spans, and return how many these did not have."""
         now = encode_time(self._persistence.clock.now())
-        sources = Sources(self._encode_source, now)
+        sources = Sources(self._sources, now)
         stored = self._stored_rows(messages)
         records = {key: SPANS.decode_row(row) for key, row in stored.items()}
         known = sources_by_id(self._store, {each.source_id or "" for each in records.values()})
@@ -288,26 +290,45 @@ def _is_pending(row: Row) -> bool:
     )
 
 
-class Sources:
-    """The senders of the spans of a transaction."""
+class SourceRows:
+    """The rows of senders, of which the last ones are remembered: they come with each body."""
 
-    def __init__(self, encode: Callable[[SpanSource], Row], now: str) -> None:
+    def __init__(self, encode: Callable[[SpanSource], Row]) -> None:
         self._encode = encode
-        self._now = now
-        self._ids: dict[int, str] = {}
-        self._kept: list[Source] = []
-        self.rows: dict[str, Row] = {}
+        self._known: dict[int, tuple[Source, Row]] = {}
+        self._size = 0
 
-    def id_of(self, source: Source) -> str:
-        """Return the id of a source, which is a hash of what is stored of it."""
-        known = self._ids.get(id(source))
-        if known is not None:
-            return known
+    def row_of(self, source: Source) -> Row:
+        """Return the row of a source, whose id is a hash of what is stored of it."""
+        known = self._known.get(id(source))
+        if known is None:
+            known = source, self._made(source)
+            size = len(str(known[1]["source"]))
+            if self._size + size > _REMEMBERED:
+                self._known, self._size = {}, 0
+            self._known[id(source)] = known  # With the source, so that no other gets its id().
+            self._size += size
+        return known[1]
+
+    def _made(self, source: Source) -> Row:
         row = self._encode(source_record(source))
         told = repr(sorted((k, v) for k, v in row.items() if k != "source_id"))
         source_id = blake2b(told.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-        row |= {"source_id": source_id, "created_at": self._now, "updated_at": self._now}
-        self.rows[source_id] = row
-        self._ids[id(source)] = source_id
-        self._kept.append(source)  # So that no other object gets its id().
+        return row | {"source_id": source_id}
+
+
+class Sources:
+    """The senders of the spans of a transaction."""
+
+    def __init__(self, known: SourceRows, now: str) -> None:
+        self._known = known
+        self._times: Row = {"created_at": now, "updated_at": now}
+        self.rows: dict[str, Row] = {}
+
+    def id_of(self, source: Source) -> str:
+        """Return the id of a source, which is to be stored."""
+        row = self._known.row_of(source)
+        source_id = str(row["source_id"])
+        if source_id not in self.rows:
+            self.rows[source_id] = row | self._times
         return source_id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -112,7 +111,7 @@ def span_of(record: AgentSpan, source: Source) -> OtelSpan:
 
 def _told(value: OtelEvent | OtelLink) -> dict[str, Any]:
     """Return the fields that are not empty."""
-    told = ((field.name, getattr(value, field.name)) for field in fields(value))
+    told = ((name, getattr(value, name)) for name in value.__slots__)
     return {name: each for name, each in told if each or name in ("name", "time_ns")}
 
 
@@ -123,7 +122,7 @@ def source_record(source: Source) -> SpanSource:
         label(str(source.resource.get("service.name", ""))),
         label(source.scope_name),
         label(source.scope_version),
-        json_of({field.name: getattr(source, field.name) for field in fields(source)}),
+        json_of({name: getattr(source, name) for name in Source.__slots__}),
     )
 
 

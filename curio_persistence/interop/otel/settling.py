@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import Any, NamedTuple, cast
 
 from curio_persistence.capabilities.search.indexing import Indexing
@@ -19,7 +20,7 @@ from curio_persistence.interop.otel.derived import (
 )
 from curio_persistence.interop.otel.derived_runs import DerivedRuns
 from curio_persistence.interop.otel.meanings import meanings_of, services
-from curio_persistence.interop.otel.neighbours import Key, Neighbourhood, Node, node_of
+from curio_persistence.interop.otel.neighbours import CALLS, Key, Neighbourhood, Node, node_of
 from curio_persistence.interop.otel.placing import Placement
 from curio_persistence.interop.otel.spans import Meaning
 from curio_persistence.persistence import Persistence
@@ -62,16 +63,20 @@ class Settling:
             [arrival.node for arrival in arrivals.values()],
             [*map(node_of, former)],
         )
-        sources = {node.source_id for node in self._around.nodes.values()}
-        self._placement = Placement(self._around, services(self._store, sources))
+        self._placement = Placement(self._around, cache(self._services))
         self._changes: Counter[Table[Any]] = Counter()
         self._meanings = {key: arrival.meaning for key, arrival in arrivals.items()}
+
+    def _services(self) -> Mapping[str, str]:
+        """Return the names of services, which only what waits for its run needs."""
+        sources = {node.source_id for node in self._around.nodes.values()}
+        return services(self._store, sources)
 
     def settle(self) -> None:
         """Store the spans, and change the records that are not as they should be."""
         placed = self._placement
         runs = DerivedRuns(self._store, self._around, placed, self._encoder(RUNS), self._now)
-        calls, tools = self._known(USAGE), self._known(EVENTS)
+        calls, tools = self._known(USAGE, _is_call), self._known(EVENTS, _is_tool)
         self._load_meanings(
             {key for key, place in placed.runs.items() if place.run_id not in runs.known}
             | {key for key in placed.calls if event_id(key) not in calls}
@@ -123,9 +128,13 @@ class Settling:
 
     # --- calls and events ---------------------------------------------------------------------
 
-    def _known(self, table: Table[Any]) -> dict[str, _Known]:
-        """Return the stored records of the decided spans, by their event_ids."""
-        ids = tuple(map(event_id, self._around.decided))
+    def _known(self, table: Table[Any], may_have: Callable[[Node], bool]) -> dict[str, _Known]:
+        """Return the stored records of those decided spans that may have one, by event_ids."""
+        around = self._around
+        nodes = (*map(around.nodes.__getitem__, around.decided), *around.former)
+        ids = tuple({event_id(node.key) for node in nodes if may_have(node)})
+        if not ids:
+            return {}
         columns = ("event_id", "id", *PLACES[table])
         rows = self._store.select_columns(table, columns, (Filter("event_id", "in", ids),))
         return {name: _Known(ident, tuple(place)) for name, ident, *place in rows}
@@ -197,6 +206,14 @@ class Settling:
         for (trace_id, run_id), span_ids in moved.items():
             where = (Filter("trace_id", "=", trace_id), Filter("span_id", "in", tuple(span_ids)))
             self._store.update(SPANS, where, {"run_id": run_id, "updated_at": self._now})
+
+
+def _is_call(node: Node) -> bool:
+    return node.meaning.kind in CALLS
+
+
+def _is_tool(node: Node) -> bool:
+    return node.meaning.tool is not None
 
 
 def _with_ids(ids: Collection[int]) -> Where:

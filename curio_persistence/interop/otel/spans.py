@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 Attributes = dict[str, Any]
 """Values by name. A value is a str, bool, int, float, bytes, None, a list of values, or a dict of
@@ -131,8 +131,7 @@ class MeaningKind(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a span says about a call of a model or an embedding. Tokens include their subsets."""
 
     provider: str | None = None
@@ -157,8 +156,7 @@ class Call:
     """Other figures of the sender, by their own names."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolUse:
+class ToolUse(NamedTuple):
     """What a span says about a call of a tool."""
 
     name: str
@@ -168,8 +166,7 @@ class ToolUse:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
+class Meaning(NamedTuple):
     """What a span says by itself, without the spans around it."""
 
     kind: MeaningKind = MeaningKind.OTHER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from curio_persistence.interop.otel.spans import Call, Meaning, MeaningKind
@@ -299,8 +299,8 @@ def filled(call: Call, others: Iterable[Call]) -> Call:
     for other in others:
         unknown = {
             name: value
-            for name in Call.__slots__
+            for name in Call._fields
             if getattr(call, name) is None and (value := getattr(other, name)) is not None
         }
-        call = replace(call, **unknown) if unknown else call
+        call = call._replace(**unknown) if unknown else call
     return call

@@ -31,7 +31,7 @@ _JSON = frozenset({"[", "{", '"'})
 _DEEP = 12
 
 calls_tools = re.compile(
-    r'"(?:tool_calls|toolUse|toolName|functionCall)": ?(?!null|\[\])'
+    r'"(?:tool_calls|toolUse|toolName|functionCall)":(?! ?(?:null|\[\]))'
     r'|"type": ?"(?:tool_call|tool_use|function_call)"'
 ).search
 """Finds a call of a tool in the JSON of an answer."""
