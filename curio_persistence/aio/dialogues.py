@@ -16,6 +16,7 @@ async def export_atif(
     persistence: AsyncPersistence,
     path: str | os.PathLike[str] | BinaryIO,
     *,
+    per: str = "run",
     where: Where = (),
     redact: Redact = None,
     overwrite: bool = False,
@@ -27,10 +28,10 @@ async def export_atif(
     Cancelled, it leaves no file behind.
     """
     source = _under(persistence)
-    options: dict[str, Any] = {"where": where, "redact": redact, "overwrite": overwrite, **filters}
+    given = {"per": per, "where": where, "redact": redact, "overwrite": overwrite, **filters}
     return await _apart(
         persistence,
-        lambda tell: blocking.export_atif(source, path, progress=tell, **options),
+        lambda tell: blocking.export_atif(source, path, progress=tell, **given),
         progress,
     )
 

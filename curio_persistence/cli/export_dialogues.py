@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FORMS = ("atif", "chat")
 CHATS = ("openai", "sharegpt")
 """The formats of examples."""
-OPTIONS = ("where", "redact")
+OPTIONS = ("where", "redact", "per")
 """The options that only these forms have."""
 _FILTERS = frozenset(
     (
@@ -42,6 +42,11 @@ def add_options(group: _ActionsContainer) -> None:
         action="append",
         help="only runs with such a score: 'score.quality >= 0.8' or 'score.verdict = good'; of "
         "several scores of this name all; given more than once, all of these",
+    )
+    group.add_argument(
+        "--per",
+        choices=("run", "session"),
+        help="in atif a trajectory for each run, as without it, or one for each session",
     )
     group.add_argument(
         "--redact",
@@ -97,6 +102,7 @@ def _checked(options: Namespace) -> dict[str, Any]:
     chosen = filters(options, "runs")
     wrong = sorted(name for name, value in chosen.items() if value and name not in _FILTERS)
     wrong += [name for name in ("table", "with_proof", "no_snapshot") if getattr(options, name)]
+    wrong += ["per"] if options.per and form != "atif" else []
     for name in wrong:
         raise ConfigurationError(f"export {form} does not take --{name.replace('_', '-')}.")
     formats = CHATS if form == "chat" else ()
@@ -109,6 +115,8 @@ def _given(options: Namespace) -> dict[str, Any]:
     given: dict[str, Any] = {"where": options.where or ()}
     if options.format is not None:
         given["format"] = options.format
+    if options.per is not None:
+        given["per"] = options.per
     if options.redact is not None:
         given["redact"] = None if options.redact == "none" else options.redact
     return given

@@ -27,6 +27,8 @@ _WHY_WITHOUT = (
     "curio-persistence import sessions --db-path sessions.db"
 )
 _EVERY = 5.0
+_REST = 9
+"""How much longer than it works --follow rests: a session that grows is read as a whole."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -138,10 +140,13 @@ def _once(paths: Any, options: Namespace, persistence: Any, **others: Any) -> Se
 def _follow(persistence: Persistence, options: Namespace, output: Output, told: set[str]) -> None:
     """Import again and again; `told` are the problems that are known."""
     say(f"{persistence.location}: what is written is imported; Ctrl-C ends this.")
+    pause = every = _EVERY if options.every is None else max(0.1, options.every)
     while True:
-        time.sleep(_EVERY if options.every is None else max(0.1, options.every))
+        time.sleep(pause)
         output.check_reader()
+        began = time.monotonic()
         report = _once(options.path or None, options, persistence)
+        pause = max(every, _REST * (time.monotonic() - began))
         for problem in map(str, report.problems):
             if problem not in told:
                 say(problem)

@@ -27,25 +27,58 @@ Object = dict[str, Any]
 
 def trajectory_of(history: History, redact: Redact) -> Object | None:
     """Return a run as a trajectory, its child runs embedded; None if nothing was said in it."""
-    run = history.run
-    said = redact(dialogue_of(history)).utterances
-    children = {each.run.run_id: trajectory_of(each, redact) for each in history.children or ()}
-    embedded = {run_id: each for run_id, each in children.items() if each is not None}
+    ours = _ours(history.run, history.scores or ())
+    return _trajectory([history], redact, history.run.run_id, ours)
+
+
+def trajectory_of_session(histories: Sequence[History], redact: Redact) -> Object | None:
+    """Return the runs of a session, in order, as one trajectory, as `trajectory_of` does a run."""
+    first, last = histories[0].run, histories[-1].run
+    ours = _ours(first, ()) | {"runs": [_ours(each.run, each.scores or ()) for each in histories]}
+    ours |= {name: getattr(last, name) for name in ("status", "error_message")}
+    ours["finished_at"] = None if last.finished_at is None else _zulu(last.finished_at)
+    del ours["run_id"]
+    session_id = first.session_id or first.run_id
+    return _trajectory(histories, redact, session_id, _without_nothing(ours))
+
+
+def _trajectory(
+    histories: Sequence[History], redact: Redact, trajectory_id: str, ours: Object
+) -> Object | None:
+    run = histories[0].run
+    said: list[Utterance] = []
+    embedded: dict[str, Object] = {}
+    for history in histories:
+        found = redact(dialogue_of(history)).utterances
+        said += [*_not_said(found, said)]
+        for child in history.children or ():
+            if (below := trajectory_of(child, redact)) is not None:
+                embedded[child.run.run_id] = below
     steps = [_step(number, each, embedded) for number, each in enumerate(said, start=1)]
     if not steps:
         return None
+    calls = [call for history in histories for call in history.usage or ()]
     return _without_nothing(
         {
             "schema_version": VERSION,
             "session_id": run.session_id or run.run_id,
-            "trajectory_id": run.run_id,
-            "agent": _agent(run, history.usage or ()),
+            "trajectory_id": trajectory_id,
+            "agent": _agent(run, calls),
             "steps": steps,
-            "final_metrics": _final_metrics(history, len(steps)),
+            "final_metrics": _final_metrics(histories, calls, len(steps)),
             "subagent_trajectories": [*embedded.values()],
-            "extra": {"curio": _ours(run, history.scores or ())},
+            "extra": {"curio": ours},
         }
     )
+
+
+def _not_said(found: Iterable[Utterance], before: Sequence[Utterance]) -> Iterator[Utterance]:
+    """Yield what earlier runs have not said: neither copies of it, nor the same instructions."""
+    told = {each.text for each in before if each.speaker == "system"}
+    for each in found:
+        is_repeated = each.speaker == "system" and each.text in told
+        if not before or not (each.is_copied or is_repeated):
+            yield each
 
 
 def _without_nothing(values: Mapping[str, Any]) -> Object:
@@ -229,10 +262,11 @@ def _zulu(at: datetime) -> str:
 # --- the run --------------------------------------------------------------------------------------
 
 
-def _final_metrics(history: History, steps: int) -> Object:
-    """Return the sums of the run's own calls; the cost has that of child runs, as ATIF defines."""
-    calls = history.usage or ()
-    cost = history.totals.cost_usd
+def _final_metrics(
+    histories: Iterable[History], calls: Iterable[AgentLLMUsage], steps: int
+) -> Object:
+    """Return the sums of the runs' own calls; the cost has that of child runs, as ATIF defines."""
+    costs = [cost for each in histories if (cost := each.totals.cost_usd) is not None]
 
     def total(name: str) -> int | None:
         known = [value for call in calls if (value := getattr(call, name)) is not None]
@@ -243,7 +277,7 @@ def _final_metrics(history: History, steps: int) -> Object:
             "total_prompt_tokens": total("input_tokens"),
             "total_completion_tokens": total("output_tokens"),
             "total_cached_tokens": total("cache_read_tokens"),
-            "total_cost_usd": None if cost is None else float(cost),
+            "total_cost_usd": float(sum(costs)) if costs else None,
             "total_steps": steps,
         }
     )

@@ -37,12 +37,16 @@ Where = str | Collection[str]
 Redact = Redactor | str | Collection[str] | None
 Put = Callable[[str, Any], None]
 
+PER = ("run", "session")
+"""What a trajectory has."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class DialogueReport:
     """The outcome of an export: the number of runs written, and of runs left out, by reason.
+
+    Of trajectories for each session, it is the number of sessions.
 
     `path` is a file or folder, and None where it went to a file that was open.
     """
@@ -61,6 +65,7 @@ def export_atif(
     persistence: Persistence,
     path: Path_ | BinaryIO,
     *,
+    per: str = "run",
     where: Where = (),
     redact: Redact = None,
     overwrite: bool = False,
@@ -71,20 +76,22 @@ def export_atif(
 
     A `path` that ends in `.jsonl`, or a binary file that is open, gets a trajectory on each line,
     one that ends in `.json` that of one run; any other is a folder with a file for each run. The
-    filters are those of `query_agent_runs`; a run whose parent is stored is part of that. `where`
-    has conditions on scores, such as `"score.quality >= 0.8"`. `redact` replaces secrets as the
-    argument `redactor` of a persistence does.
+    filters are those of `query_agent_runs`; a run whose parent is stored is part of that. With
+    `per="session"` the runs of a session that pass are one trajectory. `where` has conditions on
+    scores, such as `"score.quality >= 0.8"`. `redact` replaces secrets as the argument `redactor`
+    of a persistence does.
     """
+    if per not in PER:
+        raise InvalidValueError(f"per is {' or '.join(PER)}, not {per!r}.", field="per")
     export = _Export(checked_persistence(persistence), score_filters(where), redact, progress)
     target = checked_target(path)
     export.tell(target, "atif", filters)
     with _trajectories(target, overwrite) as put:
-        for history in export.histories(filters, roots=True):
-            trajectory = atif.trajectory_of(history, export.redacted)
+        for trajectory in export.trajectories(filters, per):
             if trajectory is None:
                 export.leave_out("nothing was said")
             else:
-                put(history.run.run_id, trajectory)
+                put(trajectory["trajectory_id"], trajectory)
                 export.count()
     return export.report(target, "atif")
 
@@ -150,6 +157,23 @@ class _Export:
         given = {name: value for name, value in filters.items() if value is not None}
         store, clock = self._persistence._store, self._persistence.clock
         audit_reading(store, clock, "export", where, "file", format=format, filters=given)
+
+    def trajectories(self, filters: dict[str, Any], per: str) -> Iterator[atif.Object | None]:
+        """Yield a trajectory for each run that has no parent here, or for each session of some."""
+        if per == "run":
+            for history in self.histories(filters, roots=True):
+                yield atif.trajectory_of(history, self.redacted)
+            return
+        sessions: set[str] = set()
+        for run in self._persistence.runs.iterate(order="oldest", snapshot=False, **filters):
+            if self._is_part(run, filters) or run.session_id in sessions:
+                continue
+            chosen = {"run_id": run.run_id}
+            if run.session_id is not None:
+                sessions.add(run.session_id)
+                chosen = {"session_id": run.session_id}
+            if found := [*self.histories({**filters, **chosen}, roots=True)]:
+                yield atif.trajectory_of_session(found, self.redacted)
 
     def histories(self, filters: dict[str, Any], *, roots: bool) -> Iterator[History]:
         """Yield the runs that pass the filters, oldest first, each with all that belongs to it."""

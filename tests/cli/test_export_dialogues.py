@@ -31,6 +31,19 @@ def test_one_run_is_a_trajectory(program: Program, talked: str) -> None:
     assert (program.folder / "one.json").read_text(encoding="utf-8") == written
 
 
+def test_a_session_is_a_trajectory_if_asked(program: Program, talked: str) -> None:
+    with connect(f"sqlite:///{program.folder / talked}") as persistence:
+        for number in (1, 2):
+            with persistence.record_run(
+                agent_id="talker", run_id=f"turn-{number}", session_id="chat", objective="And?"
+            ) as run:
+                run.llm_call(model="m", response="So.")
+    chosen = ("--per", "session", "--session", "chat", "--output", "one.json")
+    assert program("export", "atif", *chosen).said == "Exported 1 trajectory to one.json.\n"
+    written = (program.folder / "one.json").read_text(encoding="utf-8")
+    assert len(Trajectory.model_validate_json(written).steps) == 4
+
+
 def test_examples_are_chosen_by_scores(program: Program, talked: str) -> None:
     ended = program("export", "chat", "--where", "score.quality>0.8", "--output", "-")
     assert [m["role"] for m in json.loads(ended.out)["messages"]] == ["user", "assistant"]
@@ -48,6 +61,8 @@ def test_examples_are_chosen_by_scores(program: Program, talked: str) -> None:
         (["chat", "-o", "x", "--format", "csv"], "export chat has no format csv."),
         (["atif", "-o", "x", "--format", "openai"], "export atif has no format openai."),
         (["atif", "-o", "x", "--model", "m"], "export atif does not take --model."),
+        (["chat", "-o", "x", "--per", "session"], "export chat does not take --per."),
+        (["-o", "x", "--per", "session"], "--per is for: export atif, export chat"),
         (["chat", "-o", "x", "--table", "runs"], "export chat does not take --table."),
         (["chat", "-o", "x", "--dry-run"], "--dry-run is for exports by OTLP"),
         (["-o", "x", "--where", "score.a > 1"], "--where is for: export atif, export chat"),

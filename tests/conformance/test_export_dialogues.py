@@ -331,6 +331,60 @@ def _numbers(persistence: Persistence) -> Any:
     )
 
 
+def test_a_session_can_be_one_trajectory(persistence: Persistence) -> None:
+    mend(persistence, "run-1", session_id="chat-1", metadata={"version": "2.1"})
+    mend(persistence, "alone")
+    before = {"role": "assistant", "content": "Air in the line."}
+    later = [SYSTEM, ASKED, before, {"role": "user", "content": "Both?"}]
+    with persistence.record_run(
+        agent_id="mechanic", run_id="run-2", objective="Both?", session_id="chat-1"
+    ) as run:
+        run.llm_call(model="acme-1", prompt=later, response="Yes.", input_tokens=7, cost_usd=0.2)
+    persistence.scores.set("run-2", "quality", 0.9)
+    chat, alone = trajectories(persistence, per="session")
+    assert (chat["session_id"], chat["trajectory_id"]) == ("chat-1", "chat-1")
+    assert [(step["step_id"], step["source"], step["message"]) for step in chat["steps"]] == [
+        (1, "system", "You repair pumps."),
+        (2, "user", "Why does it stall?"),
+        (3, "agent", "I look at the gauges."),
+        (4, "agent", "Air in the line."),
+        (5, "user", "Both?"),
+        (6, "agent", "Yes."),
+    ]
+    assert chat["final_metrics"]["total_prompt_tokens"] == 257
+    assert chat["final_metrics"]["total_cost_usd"] == pytest.approx(0.3)
+    one, two = chat["extra"]["curio"]["runs"]
+    assert (one["run_id"], two["run_id"], two["scores"][0]["value"]) == ("run-1", "run-2", 0.9)
+    assert (alone["session_id"], len(alone["steps"])) == ("alone", 4)
+    [narrow] = trajectories(persistence, per="session", where="score.quality > 0.5")
+    assert [step["message"] for step in narrow["steps"]][-2:] == ["Both?", "Yes."]
+
+
+@pytest.mark.before_io
+def test_a_trajectory_is_of_a_run_or_a_session(persistence: Persistence) -> None:
+    with pytest.raises(InvalidValueError, match="per is run or session, not 'day'"):
+        export_atif(persistence, BytesIO(), per="day")
+
+
+@pytest.mark.parametrize("name", ["claude-code", "gemini-cli", "codex", "opencode"])
+def test_the_figures_of_sessions_are_the_same_after_a_round_trip(
+    persistence: Persistence, tmp_path: Path, name: str
+) -> None:
+    _imported(name, persistence, tmp_path)
+    path = tmp_path / "exported.jsonl"
+    exported = trajectories(persistence, per="session")
+    path.write_text("".join(f"{json.dumps(each)}\n" for each in exported))
+    os.utime(path, (1.8e9, 1.8e9))
+    with InMemoryPersistence() as other:
+        assert import_sessions([path], other, source="atif").problems == ()
+        assert _numbers(other)[1:] == _numbers(persistence)[1:]
+        sessions = {run.session_id for run in persistence.iter_agent_runs()}
+        tops = [run for run in other.iter_agent_runs() if run.parent_run_id is None]
+        assert sorted(str(run.session_id) for run in tops) == sorted(map(str, sessions))
+        again = trajectories(other, per="session")
+    assert [len(each["steps"]) for each in again] == [len(each["steps"]) for each in exported]
+
+
 def test_files_are_whole_or_not_there(persistence: Persistence, tmp_path: Path) -> None:
     mend(persistence, "a/b")
     folder = tmp_path / "exports"

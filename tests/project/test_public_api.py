@@ -222,9 +222,9 @@ OTHERS = {
     "'events', 'usage', 'scores', 'approvals', 'snapshots', 'spans', 'sources'), "
     "overwrite: bool = False, snapshot: bool = True, with_proof: bool = False, "
     "progress: Progress | None = None, **filters: Any) -> ExportReport",
-    export_atif: "(persistence: Persistence, path: Path_ | BinaryIO, *, where: Where = (), "
-    "redact: Redact = None, overwrite: bool = False, progress: Progress | None = None, "
-    "**filters: Any) -> DialogueReport",
+    export_atif: "(persistence: Persistence, path: Path_ | BinaryIO, *, per: str = 'run', "
+    "where: Where = (), redact: Redact = None, overwrite: bool = False, "
+    "progress: Progress | None = None, **filters: Any) -> DialogueReport",
     export_chat: "(persistence: Persistence, path: Path_ | BinaryIO, *, format: str = 'openai', "
     "where: Where = (), redact: Redact = 'keys,api-keys', overwrite: bool = False, "
     "progress: Progress | None = None, **filters: Any) -> DialogueReport",
