@@ -14,8 +14,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,13 +83,10 @@ def is_original(tables: Mapping[str, frozenset[str]]) -> bool:
 def migrations(dialect: str) -> tuple[Migration, ...]:
     """Return every step, oldest first."""
     folder = _folder(dialect) / "migrations"
-    files = sorted(
-        (f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda file: file.name
-    )
-    return tuple(_migration(file) for file in files)
+    return tuple(map(_migration, sorted(folder.glob("*.sql"))))
 
 
-def _migration(file: Traversable) -> Migration:
+def _migration(file: Path) -> Migration:
     sql = file.read_text(encoding="utf-8")
     version, _, name = file.name.removesuffix(".sql").partition("_")
     kind = "additive" if sql.startswith("-- additive") else "breaking"
@@ -178,11 +174,12 @@ def indexes_apart(dialect: str) -> tuple[str, str]:
     return _INDEX_CHANGE.sub("", script), "\n".join(c.sql for c in index_changes(script))
 
 
-def _folder(dialect: str) -> Traversable:
-    try:
-        return resources.files("curio_persistence.schema") / dialect
+def _folder(dialect: str) -> Path:
+    try:  # Not by `importlib.resources`, whose import takes as long as that of sqlite3.
+        [folder, *_] = import_module("curio_persistence.schema").__path__
     except ModuleNotFoundError:  # A plain checkout, not installed.
         return Path(__file__).parents[3] / "schema" / dialect
+    return Path(folder) / dialect
 
 
 def pending(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -94,7 +93,9 @@ class SQLiteOriginal(Original, SQLiteStore):
         with self._telling_of(path):
             # While still empty, it becomes as private as the file.
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            shutil.copymode(self._file, path)
+            from shutil import copymode  # On use: only an upgrade needs it.
+
+            copymode(self._file, path)
         try:
             # By a reading connection: the writer's is inside the transaction.
             with (
