@@ -48,7 +48,7 @@ def serve_console(
     next one that is free. Outside the main thread only `stop` ends it. `on_start` gets the URL to
     open, once requests are answered.
     """
-    serving = _module("serving")
+    serving = _module("running.serving")
     serving.serve(database, options or ConsoleOptions(), host, port, stop, on_start)
 
 

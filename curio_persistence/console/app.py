@@ -16,18 +16,18 @@ from starlette.types import Lifespan
 
 from curio_persistence.console import pages
 from curio_persistence.console.api.routes import routes as api_routes
-from curio_persistence.console.errors import answer_to
-from curio_persistence.console.middleware import BasePath, Unexpected
-from curio_persistence.console.opening import Source
+from curio_persistence.console.http.errors import answer_to
+from curio_persistence.console.http.middleware import BasePath, Unexpected
+from curio_persistence.console.http.paths import Paths
+from curio_persistence.console.http.static_files import static_files
 from curio_persistence.console.options import ConsoleOptions
-from curio_persistence.console.paths import Paths
-from curio_persistence.console.rail import rail_of
+from curio_persistence.console.parts.rail import rail_of
+from curio_persistence.console.render.templating import templates
 from curio_persistence.console.roots import agentlens, agiwo
+from curio_persistence.console.running.opening import Source
 from curio_persistence.console.security.checks import security_of
 from curio_persistence.console.security.doors import OF_CONSOLE, Doors
 from curio_persistence.console.site import Site
-from curio_persistence.console.static_files import static_files
-from curio_persistence.console.templating import templates
 from curio_persistence.errors import PersistenceError
 from curio_persistence.persistence import Persistence
 

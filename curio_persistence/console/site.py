@@ -19,13 +19,13 @@ from starlette.routing import Route
 
 from curio_persistence.concurrency.time_limit import call_within
 from curio_persistence.console.api.streams import Listeners
+from curio_persistence.console.http.paths import Paths
+from curio_persistence.console.http.static_files import StaticFiles
 from curio_persistence.console.options import ConsoleOptions
-from curio_persistence.console.paths import Paths
-from curio_persistence.console.rail import Section
+from curio_persistence.console.parts.rail import Section
+from curio_persistence.console.request.viewer import Viewer, viewer_of
 from curio_persistence.console.security.doors import OF_CONSOLE, Doors
 from curio_persistence.console.security.roles import check_role
-from curio_persistence.console.static_files import StaticFiles
-from curio_persistence.console.viewer import Viewer, viewer_of
 from curio_persistence.errors import InvalidValueError, PersistenceError
 from curio_persistence.persistence import Persistence
 from curio_persistence.tables.keys import Role

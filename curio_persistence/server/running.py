@@ -11,8 +11,8 @@ from typing import Any
 
 from curio_persistence.config.server import ServerConfig
 from curio_persistence.console.options import ConsoleOptions
+from curio_persistence.console.running.serving import Server, ended_by_signals
 from curio_persistence.console.security.team import check_admin_key
-from curio_persistence.console.serving import Server, ended_by_signals
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
 from curio_persistence.server.app import make_app

@@ -18,7 +18,7 @@ from curio_persistence import (
     SQLitePersistence,
 )
 from curio_persistence.clock import Clock
-from curio_persistence.console.paths import Paths
+from curio_persistence.console.http.paths import Paths
 from tests.support.console import NOW, client_of
 
 HOSTILE = "<script>alert(1)</script>\u202e a/b"

@@ -14,7 +14,7 @@ import pytest
 
 from curio_persistence import AgentRunEvent, InMemoryPersistence, Persistence, errors
 from curio_persistence.console.api.operations import OPERATIONS
-from curio_persistence.console.paths import encoded_id
+from curio_persistence.console.http.paths import encoded_id
 from curio_persistence.models import AgentRun
 from tests.support.console import client_of
 

@@ -19,7 +19,7 @@ from curio_persistence import (
 )
 from curio_persistence.console import site
 from curio_persistence.console.app import app_of, make_site
-from curio_persistence.console.opening import Opening
+from curio_persistence.console.running.opening import Opening
 from curio_persistence.console.site import MOST_FORM_BYTES
 from tests.support.console import SAME_ORIGIN, bearer, client_of, log_in, team_client
 

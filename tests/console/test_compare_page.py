@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from curio_persistence import AgentRun, Persistence
-from curio_persistence.console.paths import Paths
+from curio_persistence.console.http.paths import Paths
 from tests.support.console import client_of
 
 HOSTILE = "<script>alert(1)</script>\u202e"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from curio_persistence import AgentRunEvent
-from curio_persistence.console.rows import row_of, rows_of
+from curio_persistence.console.parts.event_rows import row_of, rows_of
 from tests.support.console import NOW
 
 

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from curio_persistence import AgentRun, AgentRunEvent, InMemoryPersistence, Persistence
 from curio_persistence.capabilities.live import hub
 from curio_persistence.clock import Clock
-from curio_persistence.console import following
+from curio_persistence.console.parts import following
 from tests.support.console import NOW, client_of, served_console
 
 

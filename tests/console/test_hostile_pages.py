@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from curio_persistence import InMemoryPersistence, Persistence
 from curio_persistence.clock import Clock
-from curio_persistence.console.paths import Paths
+from curio_persistence.console.http.paths import Paths
 from tests.support.console import client_of, served_console
 from tests.support.console_pages import LISTS, routes
 from tests.support.hostile_history import NOW, SHOWN, TEXTS, pages_of, record_hostile

@@ -22,7 +22,7 @@ from curio_persistence import (
     create_app,
 )
 from curio_persistence.clock import Clock
-from curio_persistence.console.paths import Paths, decoded_id, encoded_id
+from curio_persistence.console.http.paths import Paths, decoded_id, encoded_id
 from tests.support.console import NOW, AsServed, client_of, record
 
 IDS = (

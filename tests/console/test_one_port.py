@@ -16,7 +16,7 @@ from curio_persistence import (
     ServerConfig,
     make_app,
 )
-from curio_persistence.console.paths import encoded_id
+from curio_persistence.console.http.paths import encoded_id
 from tests.support.served import served
 
 TOKEN, KEY = "a-token", "a-long-random-text"

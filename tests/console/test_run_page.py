@@ -23,7 +23,7 @@ from curio_persistence import (
     archive_runs,
 )
 from curio_persistence.clock import Clock
-from curio_persistence.console.paths import Paths
+from curio_persistence.console.http.paths import Paths
 from tests.support.console import NOW, client_of, served_console
 from tests.support.hostile_text import HOSTILE, record_hostile
 from tests.support.long_run import BEGIN, LONG, record_long_run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from curio_persistence import AgentLLMUsage, AgentRun, InMemoryPersistence
-from curio_persistence.console.hits import grouped
+from curio_persistence.console.parts.hits import grouped
 
 
 def test_hits_stand_with_their_run_in_the_order_of_the_search() -> None:

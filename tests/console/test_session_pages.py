@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from curio_persistence import AgentRun, AgentRunEvent, InMemoryPersistence, Persistence
-from curio_persistence.console.paths import Paths
+from curio_persistence.console.http.paths import Paths
 from curio_persistence.runlog.entries import ContextStepsHidden, GoalMilestonesUpdated, RunStarted
 from curio_persistence.runlog.values import Milestone
 from tests.support.console import NOW, client_of

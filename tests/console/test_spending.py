@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
+from curio_persistence.console.figures.spending import Spent, compared
 from curio_persistence.console.render.csv import csv_text
-from curio_persistence.console.spending import Spent, compared
 
 _THAT = "the 30 days before"
 

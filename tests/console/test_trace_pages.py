@@ -10,8 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from curio_persistence import AgentRun, AgentSpan, Persistence
+from curio_persistence.console.http.paths import Paths
 from curio_persistence.console.pages import traces
-from curio_persistence.console.paths import Paths
 from curio_persistence.interop.otel.receiving import Receiver
 from curio_persistence.trace_ids import trace_id_of
 from tests.support.console import NOW, client_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from curio_persistence.console.static_files import static_files
+from curio_persistence.console.http.static_files import static_files
 from tests.support.vendoring import VENDOR, packages, sums, written_files
 
 

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from curio_persistence import InMemoryPersistence, InvalidValueError
-from curio_persistence.console.viewer import Viewer
-from curio_persistence.console.windows import BUCKETS, Window, begin_of
+from curio_persistence.console.request.viewer import Viewer
+from curio_persistence.console.request.windows import BUCKETS, Window, begin_of
 
 _NOW = datetime(2026, 11, 29, 9, 12, tzinfo=UTC)
 

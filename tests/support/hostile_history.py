@@ -12,7 +12,7 @@ from typing import Any
 from starlette.routing import Route
 
 from curio_persistence import AgentLLMUsage, AgentRunEvent, InvalidValueError, Persistence
-from curio_persistence.console.paths import Paths
+from curio_persistence.console.http.paths import Paths
 from curio_persistence.store.table import Table
 from curio_persistence.tables import TABLES
 from curio_persistence.tables.alerts import ALERT_HISTORY, ALERT_RULES

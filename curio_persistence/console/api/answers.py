@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from curio_persistence.console.api.operation import Operation
-from curio_persistence.console.paths import encoded_id
+from curio_persistence.console.http.paths import encoded_id
 from curio_persistence.models import AgentRun
 from curio_persistence.tables.alerts import AlertRule
 from curio_persistence.tables.keys import NewApiKey

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from curio_persistence.console.api.bodies import Body
 from curio_persistence.console.api.parameters import Parameter, read_all
-from curio_persistence.console.paths import decoded_id
+from curio_persistence.console.http.paths import decoded_id
 from curio_persistence.errors import NotFoundError
 from curio_persistence.persistence import Persistence
 from curio_persistence.tables.keys import Role

@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.activity import DRAWINGS, GROUPS, Activity, drawn
-from curio_persistence.console.filters import Filters
-from curio_persistence.console.moments import instant
+from curio_persistence.console.figures.activity import DRAWINGS, GROUPS, Activity, drawn
+from curio_persistence.console.request.filters import Filters
+from curio_persistence.console.request.moments import instant
+from curio_persistence.console.request.windows import BUCKETS, LENGTHS, PARAMETERS, Window
 from curio_persistence.console.site import Site
-from curio_persistence.console.windows import BUCKETS, LENGTHS, PARAMETERS, Window
 
 if TYPE_CHECKING:
     from curio_persistence.capabilities.analytics.records import PeriodTotals

@@ -11,16 +11,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.filters import Filters
-from curio_persistence.console.moments import instant
-from curio_persistence.console.outcomes import outcome_chart, outcomes_of, runs_by_agent
-from curio_persistence.console.paths import decoded_id
+from curio_persistence.console.figures.outcomes import outcome_chart, outcomes_of, runs_by_agent
+from curio_persistence.console.figures.spending import Spent, cost_chart, spending
+from curio_persistence.console.figures.tools import Tool, tools_of
+from curio_persistence.console.http.paths import decoded_id
 from curio_persistence.console.render.charts import stacked_bars
+from curio_persistence.console.request.filters import Filters
+from curio_persistence.console.request.moments import instant
+from curio_persistence.console.request.viewer import Viewer
+from curio_persistence.console.request.windows import LENGTHS, PARAMETERS, Window
 from curio_persistence.console.site import Site
-from curio_persistence.console.spending import Spent, cost_chart, spending
-from curio_persistence.console.tools import Tool, tools_of
-from curio_persistence.console.viewer import Viewer
-from curio_persistence.console.windows import LENGTHS, PARAMETERS, Window
 from curio_persistence.errors import NotFoundError
 from curio_persistence.models import FAILED_STATUSES
 

@@ -10,8 +10,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from curio_persistence.capabilities.alerts.rules import CONDITIONS
-from curio_persistence.console.filters import Filters
-from curio_persistence.console.paths import decoded_id
+from curio_persistence.console.http.paths import decoded_id
+from curio_persistence.console.request.filters import Filters
 from curio_persistence.console.site import Site, form_of
 from curio_persistence.errors import ConflictError, InvalidValueError, PersistenceError
 from curio_persistence.tables.alert_sinks import AlertSink

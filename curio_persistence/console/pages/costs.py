@@ -11,12 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.filters import Filters
-from curio_persistence.console.moments import instant
-from curio_persistence.console.render.csv import csv_text
-from curio_persistence.console.security.headers import DOWNLOAD_POLICY
-from curio_persistence.console.site import Site
-from curio_persistence.console.spending import (
+from curio_persistence.console.figures.spending import (
     GROUPS,
     ORIGINS,
     Spent,
@@ -27,7 +22,12 @@ from curio_persistence.console.spending import (
     spending,
     spent_before,
 )
-from curio_persistence.console.windows import LENGTHS, PARAMETERS, Window
+from curio_persistence.console.render.csv import csv_text
+from curio_persistence.console.request.filters import Filters
+from curio_persistence.console.request.moments import instant
+from curio_persistence.console.request.windows import LENGTHS, PARAMETERS, Window
+from curio_persistence.console.security.headers import DOWNLOAD_POLICY
+from curio_persistence.console.site import Site
 
 _FILTERS = ("agent_id", "model", "provider", "project", "source")
 _CSV = (

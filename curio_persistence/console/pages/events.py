@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from curio_persistence.console.filters import EVENT_FILTERS, SEARCH_FILTERS, Filters
-from curio_persistence.console.following import Look, RenderedRows, RowFrames
-from curio_persistence.console.paths import query_text
-from curio_persistence.console.rows import row_of, rows_of
+from curio_persistence.console.http.paths import query_text
+from curio_persistence.console.parts.event_rows import row_of, rows_of
+from curio_persistence.console.parts.following import Look, RenderedRows, RowFrames
+from curio_persistence.console.request.filters import EVENT_FILTERS, SEARCH_FILTERS, Filters
 from curio_persistence.console.security.roles import check_role
 from curio_persistence.console.site import Site
 from curio_persistence.errors import NotFoundError

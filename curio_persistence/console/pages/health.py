@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 from curio_persistence.archive import check_archive
 from curio_persistence.capabilities.lifecycle import RetentionPolicy
 from curio_persistence.config.lifecycle import LifecycleConfig
-from curio_persistence.console.belongings import SILENT
+from curio_persistence.console.parts.belongings import SILENT
 from curio_persistence.console.site import Site
 from curio_persistence.errors import ConfigurationError, UnsupportedError
 from curio_persistence.persistence import Persistence

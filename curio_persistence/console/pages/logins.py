@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.paths import way_back
+from curio_persistence.console.http.paths import way_back
 from curio_persistence.console.security.limits import LoginLimit
 from curio_persistence.console.security.team import LOGIN, SESSION_COOKIE
 from curio_persistence.console.site import Site, form_of

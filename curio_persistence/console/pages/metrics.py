@@ -11,17 +11,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.filters import Filters
-from curio_persistence.console.moments import instant
 from curio_persistence.console.render.charts import Chart, Column, leading, line
-from curio_persistence.console.site import Site
-from curio_persistence.console.windows import (
+from curio_persistence.console.request.filters import Filters
+from curio_persistence.console.request.moments import instant
+from curio_persistence.console.request.windows import (
     LENGTHS,
     PARAMETERS,
     Window,
     day_title,
     short_day,
 )
+from curio_persistence.console.site import Site
 from curio_persistence.views.wording import number
 
 if TYPE_CHECKING:

@@ -11,13 +11,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.belongings import SILENT
-from curio_persistence.console.moments import instant
-from curio_persistence.console.outcomes import Outcomes, outcome_chart, outcomes_of, runs_by_agent
+from curio_persistence.console.figures.outcomes import (
+    Outcomes,
+    outcome_chart,
+    outcomes_of,
+    runs_by_agent,
+)
+from curio_persistence.console.figures.tools import Tool, tools_of
+from curio_persistence.console.parts.belongings import SILENT
 from curio_persistence.console.render.charts import histogram
+from curio_persistence.console.request.moments import instant
+from curio_persistence.console.request.viewer import Viewer
 from curio_persistence.console.site import Site
-from curio_persistence.console.tools import Tool, tools_of
-from curio_persistence.console.viewer import Viewer
 from curio_persistence.models import FAILED_STATUSES
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.paths import way_back
+from curio_persistence.console.http.paths import way_back
+from curio_persistence.console.request.viewer import THEME_COOKIE, THEMES, ZONE_COOKIE, zone_named
 from curio_persistence.console.site import Site, form_of
-from curio_persistence.console.viewer import THEME_COOKIE, THEMES, ZONE_COOKIE, zone_named
 from curio_persistence.errors import InvalidValueError
 
 _YEAR = 365 * 86_400

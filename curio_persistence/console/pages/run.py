@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.belongings import belongings_of, is_left_behind
+from curio_persistence.console.http.paths import decoded_id
 from curio_persistence.console.pages import run_files, run_step
-from curio_persistence.console.panes import Pane, pane_of_run
-from curio_persistence.console.paths import decoded_id
+from curio_persistence.console.parts.belongings import belongings_of, is_left_behind
+from curio_persistence.console.parts.panes import Pane, pane_of_run
 from curio_persistence.console.render.outline import Row, map_of, reached, rows_of
-from curio_persistence.console.requested import run_of
+from curio_persistence.console.request.records import run_of
 from curio_persistence.console.site import Site, form_of
 from curio_persistence.errors import InvalidValueError, NotFoundError
 from curio_persistence.models import AgentRun

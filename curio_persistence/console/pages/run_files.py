@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.downloads import attachment
-from curio_persistence.console.requested import run_of
+from curio_persistence.console.http.downloads import attachment
+from curio_persistence.console.request.records import run_of
 from curio_persistence.console.site import Site
 from curio_persistence.errors import NotFoundError
 from curio_persistence.views.histories import History

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.downloads import attachment
-from curio_persistence.console.panes import (
+from curio_persistence.console.http.downloads import attachment
+from curio_persistence.console.parts.panes import (
     Pane,
     pane_of_record,
     pane_of_run,
@@ -17,7 +17,7 @@ from curio_persistence.console.panes import (
     part_of_run,
 )
 from curio_persistence.console.render.outline import Row
-from curio_persistence.console.requested import RUN, record_of, run_of
+from curio_persistence.console.request.records import RUN, record_of, run_of
 from curio_persistence.console.site import Site
 from curio_persistence.errors import NotFoundError
 from curio_persistence.models import AgentRun

@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.filters import RUN_FILTERS, Filters
-from curio_persistence.console.moments import Bounds, bounds_of
-from curio_persistence.console.outcomes import outcome_chart
+from curio_persistence.console.figures.outcomes import outcome_chart
 from curio_persistence.console.render.charts import histogram
 from curio_persistence.console.render.times import minute_time
+from curio_persistence.console.request.filters import RUN_FILTERS, Filters
+from curio_persistence.console.request.moments import Bounds, bounds_of
+from curio_persistence.console.request.viewer import Viewer
 from curio_persistence.console.site import Site
-from curio_persistence.console.viewer import Viewer
 from curio_persistence.errors import InvalidValueError
 
 _ROWS = 50

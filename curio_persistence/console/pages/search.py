@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.filters import SEARCH_FILTERS, Filters
-from curio_persistence.console.hits import grouped
+from curio_persistence.console.parts.hits import grouped
+from curio_persistence.console.request.filters import SEARCH_FILTERS, Filters
 from curio_persistence.console.site import Site
 from curio_persistence.persistence import Persistence
 from curio_persistence.views.queries import understood

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from curio_persistence.capabilities.sessions import Session
-from curio_persistence.console.paths import Paths
+from curio_persistence.console.http.paths import Paths
 from curio_persistence.models import AgentRunEvent
 from curio_persistence.runlog.steps import Marks
 from curio_persistence.views.sessions import TimelineEntry

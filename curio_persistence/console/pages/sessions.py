@@ -10,15 +10,15 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from curio_persistence.capabilities.sessions import Session
-from curio_persistence.console.filters import Filters
+from curio_persistence.console.http.paths import decoded_id
 from curio_persistence.console.pages.session_steps import (
     StepRows,
     href_in_run,
     icon_of,
     name_of,
 )
-from curio_persistence.console.panes import RENDERER
-from curio_persistence.console.paths import decoded_id
+from curio_persistence.console.parts.panes import RENDERER
+from curio_persistence.console.request.filters import Filters
 from curio_persistence.console.site import Site
 from curio_persistence.errors import InvalidValueError, NotFoundError
 from curio_persistence.runlog.steps import Marks

@@ -13,12 +13,12 @@ from starlette.routing import BaseRoute
 
 from curio_persistence.capabilities.audit import AuditFilters
 from curio_persistence.console.api.openapi import library_version
-from curio_persistence.console.filters import Filters
-from curio_persistence.console.paths import decoded_id
+from curio_persistence.console.http.paths import decoded_id
+from curio_persistence.console.request.filters import Filters
+from curio_persistence.console.request.viewer import THEMES
 from curio_persistence.console.security import limits
 from curio_persistence.console.security.roles import role_of
 from curio_persistence.console.site import Site, form_of
-from curio_persistence.console.viewer import THEMES
 from curio_persistence.errors import InvalidValueError, NotFoundError, PersistenceError
 from curio_persistence.models import AuditEntry
 from curio_persistence.tables.keys import ROLES, ApiKey, ConsoleSession, NewApiKey, Role

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from curio_persistence.console.filters import Filters
-from curio_persistence.console.panes import RENDERER
-from curio_persistence.console.paths import decoded_id
+from curio_persistence.console.http.paths import decoded_id
+from curio_persistence.console.parts.panes import RENDERER
+from curio_persistence.console.request.filters import Filters
 from curio_persistence.console.site import Site
 from curio_persistence.errors import InvalidValueError, NotFoundError
 from curio_persistence.models import SpanKind, SpanStatus

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from curio_persistence.console.viewer import Viewer
-from curio_persistence.console.windows import short_day
+from curio_persistence.console.request.viewer import Viewer
+from curio_persistence.console.request.windows import short_day
 
 
 def moment_time(viewer: Viewer, moment: datetime) -> str:

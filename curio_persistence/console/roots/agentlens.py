@@ -13,7 +13,7 @@ from curio_persistence.compat.agentlens import AgentLensEvent, EventStore, Sessi
 from curio_persistence.compat.agentlens.hashing import new_id
 from curio_persistence.compat.agentlens.times import text_of
 from curio_persistence.console.api.openapi import library_version
-from curio_persistence.console.errors import Problem
+from curio_persistence.console.http.errors import Problem
 from curio_persistence.console.roots.llm_analytics import llm_analytics
 from curio_persistence.console.roots.root import Asked, Operation, Root
 from curio_persistence.console.site import Site

@@ -17,7 +17,7 @@ from curio_persistence.capabilities.run_figures import RunFigures
 from curio_persistence.capabilities.sessions import Session
 from curio_persistence.compat.agiwo import Trace, TraceQuery
 from curio_persistence.compat.agiwo.saved_traces import SavedTraces
-from curio_persistence.console.errors import Problem
+from curio_persistence.console.http.errors import Problem
 from curio_persistence.console.roots.root import Asked, Operation, Root
 from curio_persistence.console.site import Site
 from curio_persistence.models import AgentRun

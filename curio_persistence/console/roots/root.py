@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from curio_persistence.console.api.answers import encoded
 from curio_persistence.console.api.bodies import MEGABYTE
-from curio_persistence.console.errors import Problem, problem_of
+from curio_persistence.console.http.errors import Problem, problem_of
 from curio_persistence.console.security.roles import check_role
 from curio_persistence.console.site import Site, body_of
 from curio_persistence.errors import InvalidValueError, NotFoundError, PersistenceError

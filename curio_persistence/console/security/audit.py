@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from curio_persistence.console.paths import decoded_id
+from curio_persistence.console.http.paths import decoded_id
 from curio_persistence.console.site import Site, inner_path
 from curio_persistence.errors import PersistenceError
 

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from curio_persistence.console.errors import Problem, is_for_programs, problem_json
-from curio_persistence.console.paths import way_back
+from curio_persistence.console.http.errors import Problem, is_for_programs, problem_json
+from curio_persistence.console.http.paths import way_back
 from curio_persistence.console.security.requests import (
     bearer_of,
     is_from_elsewhere,

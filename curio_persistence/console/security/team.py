@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from curio_persistence.console.errors import (
+from curio_persistence.console.http.errors import (
     Problem,
     is_for_programs,
     problem_json,

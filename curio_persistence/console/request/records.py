@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from curio_persistence.console.paths import decoded_id
+from curio_persistence.console.http.paths import decoded_id
 from curio_persistence.errors import InvalidValueError, NotFoundError
 from curio_persistence.models import AgentRun
 from curio_persistence.persistence import Persistence

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
-from curio_persistence.console.moments import instant
-from curio_persistence.console.paths import Paths
+from curio_persistence.console.http.paths import Paths
 from curio_persistence.console.render.charts import (
     Chart,
     Column,
@@ -20,7 +19,8 @@ from curio_persistence.console.render.charts import (
     stacked_bars,
     with_others,
 )
-from curio_persistence.console.windows import Period
+from curio_persistence.console.request.moments import instant
+from curio_persistence.console.request.windows import Period
 from curio_persistence.views.wording import number, span
 
 if TYPE_CHECKING:

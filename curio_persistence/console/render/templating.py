@@ -11,7 +11,7 @@ from jinja2.runtime import Context
 
 from curio_persistence.console.render import charts, marks, times
 from curio_persistence.console.render.text import ends_of, finalized, verbatim
-from curio_persistence.console.viewer import Viewer
+from curio_persistence.console.request.viewer import Viewer
 from curio_persistence.views import wording
 
 

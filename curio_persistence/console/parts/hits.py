@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from curio_persistence.capabilities.search import SearchHit
-from curio_persistence.console.rows import row_of
+from curio_persistence.console.parts.event_rows import row_of
 from curio_persistence.models import FAILED_STATUSES, AgentLLMUsage, AgentRun, AgentRunEvent
 from curio_persistence.persistence import Persistence
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from starlette.datastructures import QueryParams
 
-from curio_persistence.console.moments import is_age, zoned
-from curio_persistence.console.paths import query_text
+from curio_persistence.console.http.paths import query_text
+from curio_persistence.console.request.moments import is_age, zoned
 from curio_persistence.errors import InvalidValueError
 
 SEVERAL = frozenset(

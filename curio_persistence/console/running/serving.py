@@ -17,8 +17,8 @@ from starlette.applications import Starlette
 from curio_persistence.config import DatabaseConfig
 from curio_persistence.config.server import is_loopback
 from curio_persistence.console.app import app_of, make_site
-from curio_persistence.console.opening import Indexing, Opening, Source
 from curio_persistence.console.options import ConsoleOptions
+from curio_persistence.console.running.opening import Indexing, Opening, Source
 from curio_persistence.console.security.local import TOKEN
 from curio_persistence.console.security.team import check_admin_key
 from curio_persistence.errors import ConfigurationError, PersistenceError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import NamedTuple
 
-from curio_persistence.console.viewer import Viewer
+from curio_persistence.console.request.viewer import Viewer
 from curio_persistence.errors import InvalidValueError
 
 LENGTHS = (7, 30, 90)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
-from curio_persistence.console.moments import instant
-from curio_persistence.console.paths import Paths
+from curio_persistence.console.http.paths import Paths
 from curio_persistence.console.render.charts import Chart, Column, stacked_bars, with_others
-from curio_persistence.console.windows import Period, Window
+from curio_persistence.console.request.moments import instant
+from curio_persistence.console.request.windows import Period, Window
 from curio_persistence.persistence import Persistence
 from curio_persistence.views.wording import number, price
 

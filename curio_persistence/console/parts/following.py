@@ -12,9 +12,9 @@ from threading import Lock
 from typing import Any
 
 from curio_persistence.capabilities.live import LiveItem, LiveStream
-from curio_persistence.console.rows import row_of
+from curio_persistence.console.parts.event_rows import row_of
+from curio_persistence.console.request.viewer import Viewer
 from curio_persistence.console.site import Site
-from curio_persistence.console.viewer import Viewer
 from curio_persistence.errors import ClosedError, PersistenceError, QueryTimeoutError
 from curio_persistence.models import AgentRunEvent
 from curio_persistence.persistence import Persistence

@@ -51,7 +51,7 @@ class StaticFiles:
     """The files by name, and the hash that is part of their URLs."""
 
     def __init__(self) -> None:
-        folder = files(__package__) / "static"
+        folder = files("curio_persistence.console") / "static"
         self._files = {name: _file(name, content) for name, content in _contents(folder)}
         whole = sha256()
         for name, file in sorted(self._files.items()):

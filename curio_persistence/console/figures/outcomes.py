@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from curio_persistence.console.moments import instant
-from curio_persistence.console.paths import Paths
+from curio_persistence.console.http.paths import Paths
 from curio_persistence.console.render.charts import Chart, Column, Series
 from curio_persistence.console.render.times import minute_time
-from curio_persistence.console.viewer import Viewer
-from curio_persistence.console.windows import short_day
+from curio_persistence.console.request.moments import instant
+from curio_persistence.console.request.viewer import Viewer
+from curio_persistence.console.request.windows import short_day
 from curio_persistence.models import FAILED_STATUSES, AgentRunStatus
 from curio_persistence.views.wording import number
 

@@ -1,0 +1,1 @@
+"""What any page needs of HTTP: URLs, static files, downloads, errors as answers."""
