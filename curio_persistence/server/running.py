@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from threading import Event, Thread
+from collections.abc import Callable, Mapping
+from threading import Event
 from typing import Any
 
 from curio_persistence.config.server import ServerConfig
 from curio_persistence.console.options import ConsoleOptions
-from curio_persistence.console.running.serving import Server, ended_by_signals
+from curio_persistence.console.running.server import Server, listening, url_of
 from curio_persistence.console.security.team import check_admin_key
 from curio_persistence.errors import ConfigurationError
 from curio_persistence.persistence import Persistence
@@ -24,6 +21,7 @@ _SETTINGS: Mapping[str, Any] = {
 }
 """Connections stay open for the next batch: exporters send one every five seconds. When the server
 stops, requests have time to end: a write may wait for ten seconds."""
+_IF_TAKEN = "another server or an OpenTelemetry collector: choose another one (--port)"
 
 
 def serve(
@@ -37,13 +35,10 @@ def serve(
     _check_access(persistence, config, console)
     app = make_app(persistence, config, console)
     persistence.prices.version()  # Loads the prices: no request has to wait for that.
-    with _listening(config) as listener:
-        url = _url(config.host, listener)
+    with listening(config.host, (config.port,), if_taken=_IF_TAKEN) as listener:
+        url = url_of(config.host, listener)
         server = Server(app, lambda: on_start and on_start(url), **_SETTINGS)
-        if stop is not None:
-            Thread(target=server.end_after, args=(stop,), daemon=True).start()
-        with ended_by_signals(server):
-            server.run([listener])
+        server.serve_on(listener, stop)
 
 
 def _check_access(persistence: Persistence, config: ServerConfig, console: ConsoleOptions) -> None:
@@ -57,32 +52,3 @@ def _check_access(persistence: Persistence, config: ServerConfig, console: Conso
             "CURIO_SERVER_KEYS and --key out."
         )
     check_admin_key(persistence)
-
-
-@contextmanager
-def _listening(config: ServerConfig) -> Iterator[socket.socket]:
-    """Open the socket; raise an error that says why it cannot be opened."""
-    try:
-        family = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((config.host, config.port), family=family, backlog=2048)
-    except OSError as error:
-        raise ConfigurationError(_why_not(config, error)) from error
-    with listener:
-        yield listener
-
-
-def _why_not(config: ServerConfig, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"Port {config.port} of {config.host} is in use, perhaps by another server or an "
-            "OpenTelemetry collector: choose another one (--port)."
-        )
-    return f"The server cannot listen on {config.host} port {config.port}: {error.strerror}."
-
-
-def _url(host: str, listener: socket.socket) -> str:
-    """Return the URL under which the server is reached."""
-    if host in ("0.0.0.0", "::"):
-        host = socket.gethostname()
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
