@@ -1,15 +1,20 @@
-"""The `timed` layout of PostgreSQL against the plain one, on a year of events in each."""
+"""The `timed` layout of PostgreSQL against the plain one, on a year of events in each.
+
+Questions are measured by the time of processors, here and in the server's sessions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
+from itertools import cycle
 from typing import Any
 
-from benchmarks.cases.sides import Case, apart, asking, check
-from benchmarks.support import rows
+from benchmarks.cases.sides import Case, apart, check
+from benchmarks.support import fill, rows
 from benchmarks.support.report import Goal, Line, rows_per_second
-from benchmarks.support.timing import Chunk, Timing, interleave, timed
+from benchmarks.support.timing import Chunk, Timing, interleave, timed, worked
 from benchmarks.support.workspace import Workspace
 from curio_persistence import Persistence, PostgresPersistence
 
@@ -59,15 +64,20 @@ def _reading(work: Workspace, plain: Persistence, parted: Persistence) -> Iterat
     for title, (ask, arguments) in questions.items():
         for argument in arguments:
             check(ask(parted, argument), ask(plain, argument))
-        timing = asking(
-            work,
-            lambda argument, ask=ask: ask(plain, argument),  # type: ignore[misc]
-            lambda argument, ask=ask: ask(parted, argument),  # type: ignore[misc]
-            arguments,
-            _ASKED,
+        timing = interleave(
+            *(_working(work, partial(ask, side), arguments) for side in (plain, parted)),
+            chunks=work.rounds(_ASKED),
+            repetitions=work.sizes.repetitions,
         )
         goal = Goal(None, None, "time") if title.startswith("statistics") else _READING
-        yield Line(f"PostgreSQL, timed against plain: {title}", goal, timing)
+        yield Line(f"PostgreSQL, timed against plain, processor time: {title}", goal, timing)
+
+
+def _working(
+    work: Workspace, ask: Callable[[Any], object], arguments: Sequence[Any]
+) -> Callable[[], int]:
+    following, sessions = cycle(arguments), fill.sessions(work.dsn)
+    return lambda: worked(ask, [next(following)], sessions)
 
 
 def _page(persistence: Persistence, filters: dict[str, Any]) -> object:

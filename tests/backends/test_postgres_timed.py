@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,7 @@ from curio_persistence import (
     connect,
     copy_records,
 )
-from curio_persistence.backends.postgres import timed
+from curio_persistence.backends.postgres import parted, timed
 from curio_persistence.backends.postgres.partitions import month_of
 from curio_persistence.backends.sql import migrations
 from curio_persistence.store.codecs import encode_time
@@ -108,6 +109,47 @@ def test_every_time_is_stored_and_found_in_order(
     assert [event.timestamp for event in persistence.get_agent_run_events("run")] == times
     newest = [each.created_at for each in persistence.get_llm_usage(run_id="run")]
     assert newest == times[::-1]
+
+
+def test_pages_from_the_newest_on_read_the_last_months_before_others(
+    open_postgres: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it_is(monkeypatch, at(2026, 11))
+    monkeypatch.setattr(parted, "utc_now", lambda: at(2026, 11, 20))
+    persistence = open_postgres(layout="timed")
+    persistence._store.prepare_times(at(2025, 1))
+    months = [(2025, month) for month in range(1, 13)] + [(2026, month) for month in range(1, 12)]
+    times = [YEAR_1, at(1999, 5), *(at(*each, day) for each in months for day in (1, 2))]
+    times += [at(2027, 1), at(2031, 1), at(2031, 2), YEAR_9999]
+    store(persistence, *times)
+    asked = dict[str, int]()
+    read = persistence._store._read
+
+    def explained(sql: str, params: tuple[object, ...]) -> list[tuple[object, ...]]:
+        if "LIMIT" in sql and "agent_run_events" in sql:
+            plan = "\n".join(line for (line,) in read(f"EXPLAIN {sql}", params))
+            asked[plan] = len({*re.findall(r"agent_run_events_(\d{4}_\d\d|late|early)\b", plan)})
+        return read(sql, params)
+
+    monkeypatch.setattr(persistence._store, "_read", explained)
+    for filters in ({}, {"agent_id": "a"}, {"until": at(2031, 2)}, {"until": at(2025, 7)}):
+        wanted = sorted(t for t in times if t < filters.get("until", at(9999, 12, 31)))[::-1]
+        for query in persistence.query_events, persistence.query_llm_usage:
+            found, cursor = list[datetime](), None
+            while cursor or not found:
+                page = query(**filters, limit=3, cursor=cursor)
+                found += [getattr(each, "timestamp", None) or each.created_at for each in page]
+                cursor = page.next_cursor
+            assert found == wanted
+    asked.clear()
+    first = [*persistence.query_events(limit=3)]
+    assert [*asked.values()] == [6]  # Two months, three ahead, and the late ones.
+    asked.clear()
+    assert len(persistence.query_events(limit=3, agent_id="nobody")) == 0
+    assert sorted(asked.values())[0] == 6
+    asked.clear()
+    assert [*persistence.query_events(limit=3, run_id="run")] == first
+    assert len(asked) == 1
 
 
 def test_rows_of_late_times_move_into_their_month_when_it_is_made(

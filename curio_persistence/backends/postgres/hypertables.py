@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from curio_persistence.backends.postgres.parted import PostgresParted
 from curio_persistence.backends.postgres.pool import Connection
-from curio_persistence.backends.postgres.timed import REGISTRIES, TIMED, PostgresTimed
+from curio_persistence.backends.postgres.timed import REGISTRIES, TIMED
 from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sql.statements import shape
 from curio_persistence.errors import BusyError, UnsupportedError
@@ -34,7 +35,7 @@ _CHUNKS = (
 )
 
 
-class PostgresHypertables(PostgresTimed):
+class PostgresHypertables(PostgresParted):
     """The part of a PostgreSQL store that makes and uses hypertables, where there are some."""
 
     @property

@@ -34,11 +34,9 @@ from curio_persistence.errors import (
     ConfigurationError,
     SchemaMismatchError,
 )
-from curio_persistence.store.base import HealthCheck, Partition, Store
+from curio_persistence.store.base import HealthCheck, Partition
 from curio_persistence.store.codecs import decode_time, encode_time
-from curio_persistence.store.filters import Filter, Select
-from curio_persistence.store.query import Query
-from curio_persistence.store.table import Columns, Row, StoredValue, Table
+from curio_persistence.store.table import StoredValue, Table
 from curio_persistence.tables import EVENTS, RUNS, USAGE
 
 Layout = Literal["plain", "timed", "timescale"]
@@ -321,40 +319,6 @@ class PostgresTimed(PostgresDDL):
             else each.making(self._qualified, registry)
             for each in lacking
         ]
-
-    # --- statements ---------------------------------------------------------------------------
-
-    def select_query(self, query: Query, limit: int | None, offset: int) -> Columns:
-        return super().select_query(self._by_registry(query), limit, offset)
-
-    def _by_registry(self, query: Query) -> Query:
-        """Return a query that names events by their ids and times.
-
-        The registry has one index of names, where the table has one for each month.
-        """
-        asked = [f for f in query.where if f.column == "event_id" and f.op in ("=", "in")]
-        name = query.table.name
-        if not asked or isinstance(asked[0].value, Select) or name not in REGISTRIES:
-            return query
-        if not self.has_registry:
-            return query
-        moment = query.table.ages_by
-        names = asked[0].value if isinstance(asked[0].value, tuple) else (asked[0].value,)
-        rows = self._read(
-            f"SELECT id, {self._reading(moment)} FROM {self._qualified(REGISTRIES[name])} "
-            "WHERE event_id = ANY(%s)",
-            (list(names),),
-        )
-        ids, times = tuple(zip(*rows, strict=True)) or ((), ())
-        where = (*query.where, Filter("id", "in", ids), Filter(moment, "in", times))
-        return query._replace(where=where)
-
-    def _upsert_row(
-        self, table: Table[Any], row: Row, key: tuple[str, ...], update: tuple[str, ...]
-    ) -> tuple[int, bool]:
-        if table.name in REGISTRIES and self.has_registry:  # It has no unique index.
-            return Store._upsert_row(self, table, row, key, update)
-        return super()._upsert_row(table, row, key, update)
 
     # --- indexes ------------------------------------------------------------------------------
 
