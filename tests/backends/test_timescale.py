@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -109,6 +110,14 @@ def test_chunks_whose_runs_have_expired_are_dropped(url: str) -> None:
         record_again = AgentRunEvent("agent", "again", event_id="run-200/1")
         persistence.log_agent_run_event(record_again)
         assert persistence.count_events(run_id="again") == 1
+
+
+@needs_timescale
+def test_a_backup_that_would_lack_the_chunks_is_refused(url: str, tmp_path: Path) -> None:
+    with connect(f"{url}&layout=timescale") as persistence:
+        with pytest.raises(UnsupportedError, match="not in a pg_dump of the schema"):
+            persistence.backup(tmp_path / "backups")
+        assert not [*tmp_path.rglob("*.dump")]
 
 
 @needs_timescale

@@ -155,6 +155,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         module = metafunc.module.__name__.rpartition(".")[2]
         if OLDEST in backends and module not in STATEMENTS and not is_matrix():
             backends.remove(OLDEST)
+        if module == "test_backup" and "timescale" in backends:
+            backends.remove("timescale")  # It has none.
         if module in READINGS:
             backends += chosen(REPLICA)
         if metafunc.definition.get_closest_marker("before_io"):

@@ -6,6 +6,7 @@ See schema/timescale. Only the edition that is not Apache's compresses old chunk
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from curio_persistence.backends.postgres.parted import PostgresParted
@@ -14,6 +15,7 @@ from curio_persistence.backends.postgres.timed import REGISTRIES, TIMED
 from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sql.statements import shape
 from curio_persistence.errors import BusyError, UnsupportedError
+from curio_persistence.progress import Progress
 from curio_persistence.store.base import HealthCheck, Partition
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Filter, Where
@@ -118,6 +120,15 @@ class PostgresHypertables(PostgresParted):
     def drop_empty_partitions(self, before: str) -> None:
         if not self._has_hypertables:
             super().drop_empty_partitions(before)
+
+    def back_up(self, path: Path, progress: Progress | None = None) -> None:
+        if self._has_hypertables:  # Their chunks are in a schema of the extension.
+            raise UnsupportedError(
+                f"{self.location} has hypertables, whose rows are not in a pg_dump of the schema. "
+                "Dump the whole database as TimescaleDB describes it, or copy the records into "
+                "another one: curio-persistence copy"
+            )
+        super().back_up(path, progress)
 
     # --- statements ---------------------------------------------------------------------------
 
