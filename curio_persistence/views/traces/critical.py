@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from curio_persistence.views.traces.tree import TraceNode, begin_ns, end_ns, walk
+from curio_persistence.views.traces.tree import TraceNode, walk
 
 if TYPE_CHECKING:
     from curio_persistence.views.traces.trace import TraceSpan
@@ -29,13 +29,13 @@ def critical_path(root: TraceNode) -> tuple[TraceSegment, ...]:
     began; before then, the one that ended last until then, and so on.
     """
     ends = last_known(root)
-    origin = begin_ns(root.span)
+    origin = root.begin_ns
     pieces: list[tuple[int, int, TraceSpan]] = []
     waiting = [(root, origin, ends[root.span.span_id])]
     while waiting:
         node, floor, until = waiting.pop()
         for child in sorted(node.children, key=lambda each: -ends[each.span.span_id]):
-            begin, end = begin_ns(child.span), min(ends[child.span.span_id], until)
+            begin, end = child.begin_ns, min(ends[child.span.span_id], until)
             if begin >= until or end <= floor:
                 continue
             pieces.append((end, until, node.span))
@@ -54,6 +54,6 @@ def last_known(root: TraceNode) -> Mapping[str, int]:
     ends: dict[str, int] = {}
     for node in reversed([*walk((root,))]):
         below = (ends[child.span.span_id] for child in node.children)
-        end = end_ns(node.span)
-        ends[node.span.span_id] = max((begin_ns(node.span), *below)) if end is None else end
+        end = node.end_ns
+        ends[node.span.span_id] = max((node.begin_ns, *below)) if end is None else end
     return ends

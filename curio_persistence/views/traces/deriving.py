@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
-from curio_persistence.models import FAILED_STATUSES, AgentRunStatus, AgentSpan, EventType
+from curio_persistence.models import FAILED_STATUSES, AgentRunStatus, EventType
 from curio_persistence.models import SpanKind as Kind
 from curio_persistence.models import SpanStatus as Status
 from curio_persistence.store.codecs import decode_money, decode_text
@@ -225,17 +225,15 @@ class Spans:
 
     # --- saved spans --------------------------------------------------------------------------
 
-    def add_saved(self, span: AgentSpan) -> None:
+    def add_saved(self, told: Draft) -> None:
         """Add a saved span, which knows better what it tells, but for the run of a record."""
-        told = {
-            name: value
-            for name, value in zip(_FIELDS, _values(span), strict=True)
-            if value is not None
-        }
+        span_id = told.pop("span_id")
         for name, nothing in _SAID_NOTHING.items():
             if told[name] == nothing:
                 del told[name]
-        known = self._drafts.setdefault(span.span_id, {})
+        known = self._drafts.setdefault(span_id, told)
+        if known is told:
+            return
         if "started_at" in known:  # It tells both of its times, or neither.
             for name in ("ended_at", "start_nanos", "end_nanos"):
                 known.pop(name, None)
@@ -255,9 +253,6 @@ class _Brief:
 for _field in fields(TraceSpan):
     if _field.default is not MISSING:
         setattr(_Brief, _field.name, _field.default)
-
-_FIELDS = tuple(field.name for field in fields(AgentSpan) if field.name != "span_id")
-_values = attrgetter(*_FIELDS)
 
 
 def _moment(stored: str) -> datetime:

@@ -125,13 +125,14 @@ class TraceReader:
     def _add_saved(self, traces: Mapping[str, Spans], of_run: Mapping[str, Spans]) -> None:
         """Add the saved spans of the runs, and those of the traces that no stored run has."""
         saved = self._records.saved(of_run, traces)
-        others = {s.run_id for s in saved if s.run_id is not None and s.run_id not in of_run}
+        others = {span["run_id"] for span in saved if "run_id" in span} - of_run.keys()
         stored = {run.run_id for run in self._records.runs("run_id", others)}
         for span in saved:
-            if span.run_id is not None and span.run_id in of_run:
-                of_run[span.run_id].add_saved(span)
-            elif span.run_id not in stored:
-                traces[span.trace_id].add_saved(span)
+            run_id = span.get("run_id", "")
+            if run_id in of_run:
+                of_run[run_id].add_saved(span)
+            elif run_id not in stored:
+                traces[span["trace_id"]].add_saved(span)
 
 
 def _trace(seed: Seed, spans: tuple[TraceSpan, ...]) -> Trace:

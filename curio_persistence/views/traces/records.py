@@ -7,9 +7,10 @@ from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from curio_persistence.models import AgentSpan, EventType
+from curio_persistence.models import EventType
 from curio_persistence.store.base import Store
 from curio_persistence.store.filters import Filter, Where
+from curio_persistence.store.table import Columns
 from curio_persistence.tables import EVENTS, RUNS, SPANS, USAGE
 from curio_persistence.tables.events import TOOL_EVENTS
 
@@ -152,8 +153,11 @@ class RecordReader:
         ]
         return sorted(rows, key=lambda row: (row.created_at, row.id))
 
-    def saved(self, run_ids: Iterable[str], trace_ids: Iterable[str]) -> list[AgentSpan]:
-        """Return the saved spans of runs, and those of traces, each once, as they were saved."""
+    def saved(self, run_ids: Iterable[str], trace_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """Return the saved spans of runs, and those of traces, each once, as they were saved.
+
+        They have the fields of AgentSpan that are not None.
+        """
         names = _OF_SPANS_IN_BRIEF if self._brief else SPANS.names
         of_traces = [*of_values("trace_id", trace_ids)]
         # Most spans of a run are of its trace, and need not be read twice.
@@ -164,9 +168,19 @@ class RecordReader:
             for row in self._store.select_columns(SPANS, ("id", *names), where)
         ]
         rows.sort(key=itemgetter(0))
-        columns = dict(zip(("id", *names), zip(*rows, strict=True), strict=False))
+        stored = dict(zip(("id", *names), zip(*rows, strict=True), strict=False))
         nothing = (None,) * len(rows)
-        return SPANS.decode([columns.get(name, nothing) for name in SPANS.names])
+        columns: Columns = [stored.get(name, nothing) for name in SPANS.names]
+        with SPANS.naming_damage(columns):
+            read = zip(*SPANS.decode_columns(columns), strict=True)
+            return [
+                {
+                    name: value
+                    for name, value in zip(SPANS.names, row, strict=True)
+                    if value is not None
+                }
+                for row in read
+            ]
 
     def _columns(self, row: Any) -> tuple[str, ...]:
         return tuple(

@@ -26,7 +26,8 @@ class TraceNode:
     `self_ms` is the time in which nothing below it ran; None if its end is not known. With
     `parent_missing` the span names a parent that is not there, and stands below its run, or at the
     top; with `in_circle` its parents lead back to it. `early_ms` is how long before its parent it
-    began: the clocks of two machines differed.
+    began: the clocks of two machines differed. `begin_ns` and `end_ns` are nanoseconds since 1970;
+    an end is not before its begin, and None if it is not known.
     """
 
     span: TraceSpan
@@ -36,6 +37,8 @@ class TraceNode:
     early_ms: float
     parent_missing: bool
     in_circle: bool
+    begin_ns: int
+    end_ns: int | None
 
     def __repr__(self) -> str:
         span = self.span
@@ -185,26 +188,27 @@ class _Places:
     def node(self, span_id: str, nodes: Mapping[str, TraceNode]) -> TraceNode:
         span, above = self._spans[span_id], self.parents[span_id]
         children = tuple(nodes[each] for each in self._below.get(span_id, ()))
-        early = 0 if above is None else self._begins[above] - self._begins[span_id]
+        begin, end = self._begins[span_id], end_ns(span)
+        early = 0 if above is None else self._begins[above] - begin
         return TraceNode(
             span,
             children,
             self._depths[span_id],
-            _self_ms(span, self._begins[span_id], children),
+            _self_ms(begin, end, children),
             early / 1e6 if early >= _ROUNDED_NS else 0.0,
             span_id in self._missing,
             span_id in self._circular,
+            begin,
+            end,
         )
 
 
-def _self_ms(span: TraceSpan, begin: int, children: Iterable[TraceNode]) -> float | None:
+def _self_ms(begin: int, end: int | None, children: Iterable[TraceNode]) -> float | None:
     """Return the time of a span that none of those below it covers, which come by their begins."""
-    end = end_ns(span)
     if end is None:
         return None
     alone, at = 0, begin
     for child in children:
-        first, last = begin_ns(child.span), end_ns(child.span)
-        alone += max(min(first, end) - at, 0)
-        at = max(at, end if last is None else last)
+        alone += max(min(child.begin_ns, end) - at, 0)
+        at = max(at, end if child.end_ns is None else child.end_ns)
     return (alone + max(end - at, 0)) / 1e6

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from curio_persistence.models import SpanStatus
 from curio_persistence.views.traces.critical import last_known
-from curio_persistence.views.traces.tree import TraceNode, begin_ns
+from curio_persistence.views.traces.tree import TraceNode
 from curio_persistence.views.values import length_of_time
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def waterfall_of(trace: Trace) -> Waterfall:
     machine's clock, stands at its left edge.
     """
     ends = {span_id: end for root in trace.tree() for span_id, end in last_known(root).items()}
-    origin = begin_ns(trace.tree()[0].span)
+    origin = trace.tree()[0].begin_ns
     total = max(max(ends.values()) - origin, 1)
     critical = _critical_parts(trace, total / 1e6)
 
@@ -70,7 +70,7 @@ def waterfall_of(trace: Trace) -> Waterfall:
     bars = (
         Bar(
             node,
-            share(begin_ns(node.span)),
+            share(node.begin_ns),
             share(ends[node.span.span_id]),
             critical.get(node.span.span_id, ()),
         )
