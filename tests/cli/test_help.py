@@ -17,6 +17,7 @@ import curio_persistence
 from curio_persistence import connect
 from curio_persistence.cli import command_parsers, commands
 from tests.cli.program import Ended, Program
+from tests.cli.test_prices import OWN
 from tests.support import agiwo_file
 from tests.support.entries import user
 from tests.support.lens import event, write_database
@@ -110,6 +111,7 @@ def test_the_examples_work(
     agiwo_file.write_database(
         program.folder / "agiwo.db", [agiwo_file.row_of(user("u", session_id="chat", sequence=1))]
     )
+    (program.folder / "prices.toml").write_text(OWN)  # The example of `remove` has its version.
     (program.folder / "projects").mkdir()
     (program.folder / "projects/chat.jsonl").write_text(f"{PROMPT}\n{ANSWER}\n")
     server_of_their_own["CLAUDE_CONFIG_DIR"] = str(program.folder)

@@ -43,7 +43,7 @@ EXAMPLES = """\
   curio-persistence prices show gpt-4o --provider azure --input 1000 --output 100
   curio-persistence prices show claude-sonnet-4-5 --input 1000 --output 100 --tier batch --json
   curio-persistence prices add prices.toml
-  curio-persistence prices remove 'own 1a2b3c4d'
+  curio-persistence prices remove 'own 3022ac3b'
   curio-persistence prices unpriced --since 7d
   curio-persistence prices reprice --since 30d --dry-run
   curio-persistence prices reprice --model gpt-4o --yes
