@@ -137,9 +137,8 @@ def test_the_version_is_that_of_the_package(program: Program) -> None:
     assert program("--version").out == f"curio-persistence {curio_persistence.__version__}\n"
 
 
-def test_help_loads_no_driver() -> None:
-    """That makes it fast."""
-    slow = {"psycopg2", "sqlite3", "dotenv", "asyncio", "rich"}
+def test_help_loads_nothing_slow() -> None:
+    slow = {"psycopg2", "sqlite3", "dotenv", "asyncio", "rich", "dataclasses"}
     check = (
         "import sys; from curio_persistence.cli import main; code = main(['query', '--help']); "
         f"assert code == 0; print(sorted({slow} & set(sys.modules)), file=sys.stderr)"

@@ -404,6 +404,7 @@ def test_a_command_that_shows_its_help_imports_no_more_than_the_command_line() -
     ours = {module for module in loaded if module.startswith(f"{PACKAGE}.")}
     allowed = {f"{PACKAGE}.errors", f"{PACKAGE}.cli"}
     assert {module for module in ours if not module.startswith(f"{PACKAGE}.cli.")} == allowed
+    assert not loaded & {"dataclasses", "decimal", "sqlite3"}
 
 
 def _loaded_after(**steps: str) -> dict[str, set[str]]:

@@ -6,7 +6,6 @@ import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,6 +166,8 @@ def open_for_work(options: Namespace) -> Persistence:
 
 def database(options: Namespace) -> DatabaseConfig:
     """Return the configuration of the database that the options, or else the environment, name."""
+    from dataclasses import replace  # On use: it takes as long to import as all that help needs.
+
     from curio_persistence import DatabaseConfig
 
     config = DatabaseConfig.from_env(given=given_by(options))

@@ -18,7 +18,6 @@ from curio_persistence.cli.exit_codes import OK
 from curio_persistence.cli.terminal.output import CYAN, DIM, GREEN, RED, YELLOW, Output
 from curio_persistence.cli.terminal.tables import Cell, Column, cell
 from curio_persistence.errors import ConfigurationError
-from curio_persistence.views.runs import stored_run
 from curio_persistence.views.wording import duration, local_time
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ def run(options: Namespace, output: Output) -> int:
 
 def get_run(persistence: Persistence, run_id: str) -> AgentRun:
     """Return a run that must be there, by its id, a short id or `last`."""
+    from curio_persistence.views.runs import stored_run  # On use: help must stay quick.
+
     return stored_run(persistence.runs, full_id(persistence, run_id))
 
 
