@@ -111,9 +111,15 @@ def worked(
 
 
 def _work(sessions: Iterable[int]) -> int:
-    return process_time_ns() + sum(
-        int(Path(f"/proc/{process}/schedstat").read_text().split()[0]) for process in sessions
-    )
+    return process_time_ns() + sum(map(_work_of, sessions))
+
+
+def _work_of(process: int) -> int:
+    """Return the nanoseconds of a process on a processor; 0 of one that has ended meanwhile."""
+    try:
+        return int(Path(f"/proc/{process}/schedstat").read_text().split()[0])
+    except FileNotFoundError:
+        return 0
 
 
 def mean(values: Sequence[float]) -> float:

@@ -60,6 +60,12 @@ def test_a_program_gets_a_list_of_hits(program: Program, trips: str) -> None:
 def test_filters_choose(program: Program, trips: str) -> None:
     found = program("similar", "a flight", "--kind", "prompt", "--status", "failed").json()
     assert sorted(hit["run_id"] for hit in found) == ["run-1", "run-2"]
+    found = program("similar", "limit", "--level", "info", "--project", "none").json()
+    assert found == []
+    assert len(program("similar", "limit", "--type", "log", "--min-level", "info").json()) == 3
+    refused = program("similar", "limit", "--kind", "prompt", "--level", "info")
+    assert (refused.code, refused.out) == (2, "")
+    assert "level is a filter of events: kind is 'message' or 'error' there" in refused.said
     shown = program.on_terminal("similar", "a flight", "--run", "run-7", columns=80)
     assert shown.lines == ["The database agent_sdk.db has no such texts to compare."]
 

@@ -17,7 +17,7 @@ from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from curio_persistence.cli.arguments.filters import add_filters, filters
+from curio_persistence.cli.arguments.filters import add_filters, filters, resolve_projects
 from curio_persistence.cli.arguments.listing import nothing
 from curio_persistence.cli.arguments.options import (
     add_embed_option,
@@ -83,6 +83,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace, output: Output) -> int:
     with open_for_reading(options) as persistence:
         resolve_run(persistence, options)
+        resolve_projects(persistence, options)
         wanted = filters(options, "runs")
         to = _meant(persistence, options.to)
         _embed_what_is_new(persistence, options)
