@@ -97,6 +97,8 @@ def encode_name(value: Any) -> str:
     text: str = value if type(value) is str else _plain_str(value)
     if len(text) > ID_LENGTH:
         raise ValueError(f"may have {ID_LENGTH} characters, not {len(text)}")
+    if text.isascii() and "\0" not in text:  # The common case, in a third of the time.
+        return text
     if _REFUSED_IN_NAMES.search(text):
         raise ValueError("may not contain NUL or lone surrogates")
     return text
@@ -167,6 +169,8 @@ def decode_tags(column: Sequence[str | None]) -> Iterable[list[str] | None]:
 
 def encode_integer(value: Any) -> int:
     """Check a 64-bit integer, numpy's included; booleans and fractions are refused."""
+    if type(value) is int and value in _INT64:  # The common case.
+        return value
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, bool):

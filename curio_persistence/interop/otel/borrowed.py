@@ -13,13 +13,19 @@ from curio_persistence.interop.otel.words import ASSISTANT, USER, calls_tools, l
 from curio_persistence.models import AgentLLMUsage, AgentRun
 from curio_persistence.store.base import Store
 from curio_persistence.store.codecs import encode_json
-from curio_persistence.store.filters import Filter, Order
+from curio_persistence.store.filters import Filter, Order, any_of
 from curio_persistence.store.table import Row
 from curio_persistence.tables import RUNS, USAGE
 
 WORDS = ("objective", "final_synthesis_output")
 _MARK = "from_calls"
 """The member of a run's metadata that names the columns whose words are those of its calls."""
+_LACKING = any_of(
+    (Filter("objective", "=", ""),),
+    (Filter("final_synthesis_output", "is null"),),
+    (Filter("metadata", "is not null"),),
+)
+"""Passes runs that lack words or may have those of their calls."""
 _LOOKED_AT = (1, 8)
 """The numbers of calls that are read for one that is no embedding: nearly always it is the first.
 """
@@ -47,7 +53,7 @@ def without_words_of_their_own(store: Store, run_ids: Collection[str]) -> Iterat
     """Yield the derived runs, of some, that lack words or have those of their calls."""
     if not run_ids:
         return
-    where = (Filter("run_id", "in", tuple(run_ids)), Filter("stub", "=", 1))
+    where = (Filter("run_id", "in", tuple(run_ids)), Filter("stub", "=", 1), _LACKING)
     for run in RUNS.decode(store.select(RUNS, where)):
         if borrowed_in(run) or not all(getattr(run, name) for name in WORDS):
             yield run

@@ -53,7 +53,8 @@ def parsed(text: Any) -> Any:
 
 def label(text: str, longest: int = ID_LENGTH) -> str:
     """Return a name or an id as a column holds it: without NUL and surrogates, and not too long."""
-    if len(text) <= longest and not _REFUSED(text):
+    is_plain = text.isascii() and "\0" not in text  # In a third of the time of the search.
+    if len(text) <= longest and (is_plain or not _REFUSED(text)):
         return text
     return _REFUSED_ALL("\ufffd", text[:longest])
 
