@@ -245,10 +245,10 @@ def _own_id(ident: str) -> str:
 def _tokens(usage: Entry, place: Place) -> Tokens:
     """Return tokens; the input has those that the cache was read and written with."""
     written = place.tokens(_written(usage))
-    read = place.count(usage, "cache_read_input_tokens")
-    fresh = place.count(usage, "input_tokens")
+    read = place.tokens(usage.get("cache_read_input_tokens"))
+    fresh = place.tokens(usage.get("input_tokens"))
     whole = None if fresh is None else fresh + (read or 0) + (written or 0)
-    return Tokens(whole, place.count(usage, "output_tokens"), read, written)
+    return Tokens(whole, place.tokens(usage.get("output_tokens")), read, written)
 
 
 def _written(usage: Entry) -> Any:

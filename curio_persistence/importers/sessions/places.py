@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.importers.common.json_lines import parse
@@ -19,8 +17,7 @@ if TYPE_CHECKING:
 _MOST_DOLLARS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """The place of a record: a line of a file, or a row or message in it."""
 
     context: SessionContext
@@ -45,7 +42,7 @@ class Place:
         """Return a number of tokens; None where there is none."""
         return self.context.tokens(value, self._name, self.line)
 
-    def count(self, values: Any, name: str) -> int | None:
+    def count(self, values: Any, name: str) -> int | None:  # type: ignore[override]  # A tuple's.
         """Return the number of tokens that a member tells."""
         return self.tokens(member(values, name))
 
@@ -86,7 +83,7 @@ class Place:
 def member(value: Any, *names: str) -> Any:
     """Return what lies in objects inside one another; None where one of them is missing."""
     for name in names:
-        value = value.get(name) if isinstance(value, Mapping) else None
+        value = value.get(name) if isinstance(value, dict) else None
     return value
 
 
@@ -113,7 +110,7 @@ def text_of(value: Any) -> str:
     """Return a text; of a list of parts, those that are text."""
     if isinstance(value, str):
         return value
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return text_of(value.get("text"))
     if isinstance(value, list):
         return "\n".join(filter(None, map(text_of, value)))
