@@ -186,6 +186,18 @@ def test_the_page_of_an_agent_has_its_numbers(client: TestClient, recorded: Pers
     assert f"run_sql {tool['call_count']} {tool['error_count']} 120 ms" in words
 
 
+def test_the_last_day_of_a_chart_is_called_a_day_also_when_it_has_begun() -> None:
+    early = NOW.replace(hour=2)
+    with InMemoryPersistence(clock=Clock(lambda: early)) as persistence:
+        persistence.create_agent_run(
+            AgentRun("coder", "early", created_at=early - timedelta(hours=1))
+        )
+        page = client_of(persistence).get("/agents/coder", headers={"cookie": "curio_zone=UTC"})
+    labels = re.findall(r'<text class="label[^>]*>([^<]*)</text>', page.text)
+    assert labels
+    assert [label for label in labels if ":" in label] == []
+
+
 def test_every_agent_of_the_list_has_a_page(client: TestClient, recorded: Persistence) -> None:
     text = client.get("/agents?days=30").text
     links = re.findall(r'class="objective cut" href="([^"]+)"', text)

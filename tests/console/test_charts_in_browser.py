@@ -143,6 +143,12 @@ def test_narrow_screens_do_not_scroll_to_the_side(open_page: Open, path: str) ->
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_narrow_screens_show_where_one_is_in_the_rail(open_page: Open) -> None:
+    here = open_page("/agents", width=390, height=800).locator(".rail [aria-current]")
+    box = here.bounding_box()
+    assert 0 <= box["x"] <= 390 - box["width"]
+
+
 def test_bars_are_seen_in_forced_colors_and_on_paper(open_page: Open) -> None:
     page = open_page("/costs", forced_colors="active")
     stroke = "piece => getComputedStyle(piece).stroke"

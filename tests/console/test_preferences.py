@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 
 from curio_persistence import AgentRun, InMemoryPersistence
 from curio_persistence.clock import Clock
+from curio_persistence.console.request.viewer import machine_zone
 from tests.support.console import client_of
 
 OWN = {"sec-fetch-site": "same-origin"}
@@ -45,6 +47,15 @@ def test_a_zone_that_is_not_known_is_as_if_none_were_told(console: TestClient, z
     assert "data-guessed" in answer.text
     form = {"zone": zone or "?", "back": "/runs"}
     assert console.post("/preferences", data=form, headers=OWN).status_code == 400
+
+
+@pytest.mark.parametrize(("link", "zone"), [("Etc/UTC", "UTC"), ("Asia/Tokyo", "Asia/Tokyo")])
+def test_the_zone_of_the_machine_is_named_as_browsers_name_it(
+    monkeypatch: pytest.MonkeyPatch, link: str, zone: str
+) -> None:
+    """Another name would make them ask for the first page again."""
+    monkeypatch.setattr(Path, "resolve", lambda _: Path("/usr/share/zoneinfo", link))
+    assert machine_zone.__wrapped__() == zone
 
 
 def test_a_theme_is_in_the_page_that_the_server_sends(console: TestClient) -> None:

@@ -57,8 +57,11 @@ def outcome_chart(
     """Return a chart of the runs of each bucket by their outcome; a column leads to its runs."""
     filters.update(since=None, until=None)
     url = paths.page("runs", **filters)  # Once for all columns: it takes long to encode.
+    # The last period has begun, and is shorter than the others.
+    of_days = max((each.end - each.begin for each in counts), default=_DAY) > _DAY / 2
     columns = [
-        Column(_title(viewer, each), _label(viewer, each), _narrowed(url, each)) for each in counts
+        Column(_title(viewer, each), _label(viewer, each, of_days), _narrowed(url, each))
+        for each in counts
     ]
     return Chart(label, "Time", columns, outcomes(counts), number)
 
@@ -98,7 +101,7 @@ def _title(viewer: Viewer, count: RunCount) -> str:
     return f"{minute_time(viewer, count.begin)} to {until}"
 
 
-def _label(viewer: Viewer, count: RunCount) -> str:
+def _label(viewer: Viewer, count: RunCount, of_days: bool) -> str:
     begin = viewer.local(count.begin)
-    is_day = (begin.hour, begin.minute) == (0, 0) and count.end - count.begin > _DAY / 2
+    is_day = of_days and (begin.hour, begin.minute) == (0, 0)
     return short_day(begin.date()) if is_day else f"{begin:%H:%M}"

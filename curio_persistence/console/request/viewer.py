@@ -78,4 +78,6 @@ def machine_zone() -> str:
     except OSError:
         return "UTC"
     _, found, name = target.partition("/zoneinfo/")
+    if name == "Etc/UTC":  # Browsers call it UTC, and would ask for the first page again.
+        return "UTC"
     return name if found and zone_named(name) else "UTC"

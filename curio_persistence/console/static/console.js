@@ -26,6 +26,13 @@ document.addEventListener("formdata", (event) => {
   }
 });
 
+// On a narrow screen the rail is a row, of which not all is seen.
+{
+  const here = document.querySelector(".rail [aria-current]");
+  const rail = here?.closest(".rail");
+  if (rail) rail.scrollLeft = here.offsetLeft - (rail.clientWidth - here.offsetWidth) / 2;
+}
+
 // The names of time zones, where one is asked for.
 document.getElementById("zones")?.append(
   ...Intl.supportedValuesOf("timeZone").map((zone) => new Option(zone, zone)),
