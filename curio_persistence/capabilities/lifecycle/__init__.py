@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
-from itertools import islice
 from threading import Event
 from typing import Any
 
@@ -18,10 +16,10 @@ from curio_persistence.capabilities.lifecycle.expiring import (
     Archiver,
     Expiry,
     Steps,
-    runs_of_sessions,
 )
 from curio_persistence.capabilities.lifecycle.loose import loose_calls, loose_spans
 from curio_persistence.capabilities.lifecycle.months import Months
+from curio_persistence.capabilities.lifecycle.planning import plan_rest, plan_trees
 from curio_persistence.capabilities.lifecycle.policies import RetentionPolicy
 from curio_persistence.capabilities.lifecycle.report import ExpireReport
 from curio_persistence.capabilities.lifecycle.rounds import (
@@ -33,8 +31,8 @@ from curio_persistence.capabilities.lifecycle.rounds import (
 from curio_persistence.capabilities.lifecycle.rules import Rules, checked_policies
 from curio_persistence.capabilities.lifecycle.settings import Lease
 from curio_persistence.capabilities.lifecycle.sizes import Sizes
-from curio_persistence.capabilities.lifecycle.stripping import Stripping
-from curio_persistence.capabilities.lifecycle.trees import Counted, Forest, Tree, counted
+from curio_persistence.capabilities.lifecycle.stripping import Stripping, with_content
+from curio_persistence.capabilities.lifecycle.trees import Counted, Forest, counted
 from curio_persistence.capabilities.search.indexing import Indexing
 from curio_persistence.capabilities.windows import checked_length
 from curio_persistence.errors import (
@@ -46,19 +44,16 @@ from curio_persistence.errors import (
 )
 from curio_persistence.progress import Progress
 from curio_persistence.store.base import HealthCheck
-from curio_persistence.store.filters import Filter, checked_count
-from curio_persistence.tables import RUNS, SPANS, USAGE
+from curio_persistence.store.filters import checked_count
+from curio_persistence.tables import RUNS
 
 __all__ = ["EXPIRING", "ExpireReport", "Lifecycle", "RetentionPolicy"]
 
 EXPIRING = "expire"
 _ARCHIVED = 100_000
 """About how many rows are archived together; their bytes do not have to fit into memory."""
-_AT_ONCE = 100
-"""The sessions whose runs are counted by one query."""
 _SLOWEST = 0.001
 _DAY = timedelta(days=1)
-_WITH_CONTENT = (Filter("stripped", "is null"),)
 _LEAST_LEFT, _MOST_LEFT = 0.02, 0.1
 """The share of empty pages that is left to the records of the next day."""
 
@@ -253,42 +248,11 @@ class Lifecycle(Rules):
     ) -> ExpireReport:
         """Return the report of a dry run."""
         report, forest = ExpireReport(dry_run=True), self._forest(policies, sizes)
-        self._plan_trees(forest, report, progress)
+        plan_trees(self._store, forest, report, progress)
         if archiver is None:
-            self._plan_rest(forest, policies, report)
+            plan_rest(self._store, forest, self._forest_of_content(policies), report)
         report.archived = 0 if archiver is None else report.runs
         return report
-
-    def _plan_trees(self, forest: Forest, report: ExpireReport, progress: Progress | None) -> None:
-        """Add to the report of a dry run the trees that are deleted."""
-        report.cutoff = forest.cutoff
-        sessions: Counter[str] = Counter()
-        for tree, rows in counted(self._store, forest.expired()):
-            report.trees += 1
-            report.runs += len(tree.runs)
-            report.count(rows)
-            sessions.update(run.session_id for run in tree.runs if run.session_id is not None)
-            if progress is not None:
-                progress(report.runs, None)
-        names = iter(sessions)
-        while some := list(islice(names, _AT_ONCE)):
-            stored = runs_of_sessions(self._store, some)
-            report.sessions += sum(stored.get(name) == sessions[name] for name in some)
-        report.held, report.unfinished = forest.held, forest.unfinished
-
-    def _plan_rest(
-        self, forest: Forest, policies: list[RetentionPolicy], report: ExpireReport
-    ) -> None:
-        """Add to the report of a dry run what is deleted besides trees."""
-        store = self._store
-        report.usage += sum(store.count(USAGE, where) for where in loose_calls(store, forest))
-        report.spans += sum(store.count(SPANS, where) for where in loose_spans(store, forest))
-        contents = self._forest_of_content(policies)
-        report.stripped = sum(
-            len(tree.runs)
-            for tree in _each_once(contents.expired(_WITH_CONTENT, climb=True))
-            if forest.verdict(tree) != "expired"
-        )
 
     def _delete(
         self,
@@ -331,7 +295,7 @@ class Lifecycle(Rules):
         """Remove the texts of trees that are old enough."""
         forest = self._forest_of_content(policies, lease.keep)
         stripping = Stripping(self._store, self._clock, forest, steps)
-        for tree in _each_once(forest.expired(_WITH_CONTENT, climb=True)):
+        for tree in with_content(forest):
             report.stripped += len(tree.runs) if stripping.strip(tree) else 0
 
     # --- rounds -------------------------------------------------------------------------------
@@ -397,15 +361,6 @@ def _of_size(trees: Iterator[Counted], rows: int) -> Iterator[Counted]:
         rows -= sum(counts.values()) + len(tree.runs)
         if rows <= 0:
             return
-
-
-def _each_once(trees: Iterable[Tree]) -> Iterator[Tree]:
-    """Yield trees that may be found by several of their runs."""
-    seen: set[int] = set()
-    for tree in trees:
-        if tree.root.id not in seen:
-            seen.add(tree.root.id)
-            yield tree
 
 
 def _checked_pace(pace: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from curio_persistence.capabilities.deletions import audit
@@ -93,3 +94,12 @@ class Stripping:
             if table is RUNS or any(row.get(name) != new for name, new in changes.items()):
                 groups[tuple(changes.values())].append(int(row["id"] or 0))
         return groups
+
+
+def with_content(forest: Forest) -> Iterator[Tree]:
+    """Yield the expired trees that have a run with its texts, each once."""
+    seen: set[int] = set()
+    for tree in forest.expired((Filter("stripped", "is null"),), climb=True):
+        if tree.root.id not in seen:  # Several of its runs may lead to it.
+            seen.add(tree.root.id)
+            yield tree
