@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from random import uniform
 from threading import Event
 from time import monotonic
-from typing import Any, TypedDict, Unpack
+from typing import Unpack
 
 from curio_persistence.capabilities.alerts import messages
 from curio_persistence.capabilities.alerts.arguments import (
@@ -20,6 +20,7 @@ from curio_persistence.capabilities.alerts.arguments import (
 )
 from curio_persistence.capabilities.alerts.breaches import Breaches, cools_down, fires, is_over
 from curio_persistence.capabilities.alerts.delivering import LOCK, Delivering, undelivered
+from curio_persistence.capabilities.alerts.filters import ALERT_FILTERS, AlertFilters
 from curio_persistence.capabilities.alerts.measuring import Value, is_measured, measure
 from curio_persistence.capabilities.alerts.report import AlertReport, AlertTest
 from curio_persistence.capabilities.alerts.rules import (
@@ -32,8 +33,7 @@ from curio_persistence.capabilities.alerts.rules import (
 from curio_persistence.capabilities.alerts.sending import Callables, Job, send_all
 from curio_persistence.capabilities.capability import Capability
 from curio_persistence.capabilities.deletions import audit
-from curio_persistence.capabilities.record_filter import Condition, FilterKind
-from curio_persistence.capabilities.windows import TimeLike, before, checked_length
+from curio_persistence.capabilities.windows import before, checked_length
 from curio_persistence.clock import Clock
 from curio_persistence.errors import (
     AccessDeniedError,
@@ -46,7 +46,7 @@ from curio_persistence.errors import (
 from curio_persistence.results.pages import Direction, Page, read_page
 from curio_persistence.store.base import HealthCheck, Store
 from curio_persistence.store.codecs import encode_time
-from curio_persistence.store.filters import Filter, Order, Where
+from curio_persistence.store.filters import Filter, Order
 from curio_persistence.tables import ALERT_HISTORY, ALERT_RULES
 from curio_persistence.tables.alert_sinks import AlertSink
 from curio_persistence.tables.alerts import Alert, AlertRule, rule_row
@@ -54,36 +54,6 @@ from curio_persistence.tables.alerts import Alert, AlertRule, rule_row
 __all__ = ["Alert", "AlertReport", "AlertRule", "AlertSink", "AlertTest", "Alerts"]
 
 _AS_FIRED = (Order("id"),)
-_STATES: Mapping[str, Where] = {
-    "firing": (Filter("resolved_at", "is null"), Filter("error", "is null")),
-    "failing": (Filter("resolved_at", "is null"), Filter("error", "is not null")),
-    "resolved": (Filter("resolved_at", "is not null"),),
-}
-
-
-class AlertFilters(TypedDict, total=False):
-    """The filters of alerts; an alert must pass all that are given."""
-
-    rule_id: str | None
-    alert_id: str | None
-    state: str | None
-    since: TimeLike | None
-    until: TimeLike | None
-
-
-def _checked_state(state: Any) -> str:
-    if state not in _STATES:
-        raise InvalidValueError(
-            f"state is firing, failing or resolved, not {state!r}.", field="state"
-        )
-    return str(state)
-
-
-ALERT_FILTERS = FilterKind(
-    ALERT_HISTORY,
-    AlertFilters,
-    conditions={"state": Condition(_checked_state, lambda state: _STATES[state])},
-)
 AlertOutcome = AlertReport | PersistenceError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from curio_persistence.capabilities.agents import AgentFilters
-from curio_persistence.capabilities.alerts import AlertFilters
+from curio_persistence.capabilities.alerts.filters import AlertFilters
 from curio_persistence.capabilities.analytics import AnalyticsFilters
 from curio_persistence.capabilities.analytics.records import PeriodTotals
 from curio_persistence.capabilities.audit import AuditFilters
