@@ -94,7 +94,7 @@ def _bar(begin: float, length: float) -> Html:
     """Return the place of a bar, as shares of the whole run."""
     x = min(max(100 * begin, 0.0), 100 - _NARROWEST)
     width = min(max(100 * length, _NARROWEST), 100 - x)
-    return Html(f'x="{x:.2f}%" width="{width:.2f}%"')
+    return Html(f'x="{x:.1f}%" width="{width:.1f}%"')
 
 
 def _data(begin_ms: float, took_ms: float, places: int, cost: Decimal | None) -> Html:
