@@ -164,3 +164,26 @@ def test_a_backup_with_the_index_needs_the_extension_where_it_is_restored(
                 restore_backup(path, config)
         finally:
             cursor.execute(f"DROP DATABASE {name}")
+
+
+def test_on_sqlite_vectors_are_found_by_their_rows_and_not_by_the_model_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with SQLitePersistence(":memory:", embed=Meanings()) as persistence:
+        record(persistence, 30)
+        persistence.similarity.index_pending()
+        store = persistence._store
+        read, plans = store._read, list[str]()
+
+        def explained(sql: str, params: tuple[object, ...]) -> list[tuple[object, ...]]:
+            if "agent_embeddings" in sql and "row_id IN" in sql:
+                plans.extend(str(line[-1]) for line in read(f"EXPLAIN QUERY PLAN {sql}", params))
+            return read(sql, params)
+
+        monkeypatch.setattr(store, "_read", explained)
+        assert persistence.similar("poem", run_id="run3")
+        persistence.append_event("run3", "agent", "log", message="a poem")
+        persistence.similarity.index_pending()
+        used = [line for line in plans if "agent_embeddings" in line]
+        assert len(used) == 2
+        assert all("(row_id=? AND table_name=?)" in line for line in used), used

@@ -246,8 +246,9 @@ def test_filters_choose_among_all_records_or_among_the_most_similar(
 ) -> None:
     monkeypatch.setattr(finding, "_AT_LEAST", 1)
     some_of_two_runs(persistence, clock)
-    for few in (finding._FEW, 1):
+    for few, very_few in ((finding._FEW, finding._VERY_FEW), (finding._FEW, 0), (1, 0)):
         monkeypatch.setattr(finding, "_FEW", few)
+        monkeypatch.setattr(finding, "_VERY_FEW", very_few)
         hits = persistence.similar("verse", **filters)
         assert len(hits) == count
         if count < 4 and not {"until", "min_level"} & filters.keys():

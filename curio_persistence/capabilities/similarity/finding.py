@@ -18,6 +18,8 @@ from curio_persistence.tables import EMBEDDINGS, RUNS
 _FEW = 20_000
 """Records that pass filters of which all are compared; of more, the most similar are looked at
 until enough of them pass."""
+_VERY_FEW = 2_000
+"""Of so few only the vectors are read, also where all could be kept in memory."""
 _AT_LEAST = 20
 _FARTHER = 20
 """An index of vectors is asked again for so many times as many, before all are compared."""
@@ -69,10 +71,10 @@ class Finder:
         chosen = self._chosen() if is_filtered else None
         nearest = self._store.vector_index(self._model)
         near: list[int] = []
-        if nearest is None:
-            scores = self._matrix.compare(vector)
-        elif chosen is not None:
+        if chosen is not None and (nearest is not None or len(chosen) <= _VERY_FEW):
             scores = self._matrix.compare_some(vector, chosen)
+        elif nearest is None:
+            scores = self._matrix.compare(vector)
         else:
             for limit in (size, size * _FARTHER):
                 new = {*nearest(vector, kind, limit)}.difference(near)
@@ -122,12 +124,10 @@ class Finder:
         ]
 
     def _embeddings_of(self, table: Table[Any], ids: Sequence[int]) -> list[int]:
-        where = (
-            Filter("row_id", "in", tuple(ids)),
-            Filter("table_name", "=", table.name),
-            Filter("model", "=", self._model),
-        )
-        return [ident for (ident,) in self._store.select_columns(EMBEDDINGS, ("id",), where)]
+        # SQLite would find those of the model, which are all, and not those of the rows.
+        where = (Filter("row_id", "in", tuple(ids)), Filter("table_name", "=", table.name))
+        rows = self._store.select_columns(EMBEDDINGS, ("id", "model"), where)
+        return [ident for ident, model in rows if model == self._model]
 
     # --- records ------------------------------------------------------------------------------
 

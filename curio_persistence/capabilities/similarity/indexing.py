@@ -16,7 +16,7 @@ from curio_persistence.capabilities.consumers import Consumer
 from curio_persistence.capabilities.deletions import EMBEDDING_LOCK
 from curio_persistence.capabilities.search.indexing import Budget, Step
 from curio_persistence.capabilities.similarity.models import Model
-from curio_persistence.capabilities.similarity.texts import PARTS, Text, texts_of
+from curio_persistence.capabilities.similarity.texts import PARTS, Text, TextKind, texts_of
 from curio_persistence.errors import InvalidValueError
 from curio_persistence.progress import Progress
 from curio_persistence.store.base import Store
@@ -159,16 +159,11 @@ class Indexing:
         self._lock_runs(texts)
         concerned = sorted({*ids, *(each.row_id for each in texts)})
         now = {(each.row_id, each.kind): each.hash for each in self._texts(table, concerned)}
-        of_records = self._of(table, concerned)
-        stored = {
-            (row_id, kind): text_hash
-            for row_id, kind, text_hash in self._store.select_columns(
-                EMBEDDINGS, ("row_id", "kind", "text_hash"), of_records
-            )
-        }
-        outdated = {row_id for (row_id, kind), h in stored.items() if now.get((row_id, kind)) != h}
+        stored = self._stored_of(table, concerned)
+        outdated = {key[0] for key, (_, h) in stored.items() if now.get(key) != h}
         if outdated:
-            self._store.delete(EMBEDDINGS, self._of(table, sorted(outdated)))
+            ids = tuple(ident for (row_id, _), (ident, _) in stored.items() if row_id in outdated)
+            self._store.delete(EMBEDDINGS, (Filter("id", "in", ids),))
         rows = [
             self._row(table, each, vectors[each.hash])
             for each in texts
@@ -184,12 +179,16 @@ class Indexing:
         runs = self._store.select_columns(RUNS, ("id",), (Filter("run_id", "in", names),))
         self._store.lock_rows(RUNS, [ident for (ident,) in runs], shared=True)
 
-    def _of(self, table: Table[Any], ids: Sequence[int]) -> Where:
-        return (
-            Filter("row_id", "in", tuple(ids)),
-            Filter("table_name", "=", table.name),
-            Filter("model", "=", self._model.name),
-        )
+    def _stored_of(
+        self, table: Table[Any], ids: Sequence[int]
+    ) -> dict[tuple[int, TextKind], tuple[int, int]]:
+        """Return the id and the hash of each embedding of some rows, by the row and the kind."""
+        # SQLite would find those of the model, which are all, and not those of the rows.
+        where = (Filter("row_id", "in", tuple(ids)), Filter("table_name", "=", table.name))
+        columns = ("model", "row_id", "kind", "id", "text_hash")
+        rows = self._store.select_columns(EMBEDDINGS, columns, where)
+        of_model = (row[1:] for row in rows if row[0] == self._model.name)
+        return {(row_id, kind): (ident, h) for row_id, kind, ident, h in of_model}
 
     def _row(self, table: Table[Any], text: Text, vector: bytes) -> Row:
         return {
