@@ -68,6 +68,11 @@ class SharedFeed(forking.Forkable):
                 "A transaction is open in this thread, which sees rows that are not committed: "
                 "end it before you follow."
             )
+        if len(self._store.replicated()) > 1:
+            raise UnsupportedError(
+                f"{self._store.location} has several sources, whose rows come in no common order: "
+                "follow one of them (?source=NAME in the URL)."
+            )
         changes = read_changes(self._store, self._table, since=watermark)
         rows = [self._table.filled | row for row in self._table.rows(changes.columns)]
         batch = _Batch(rows, changes.watermark, changes.size, changes.more)

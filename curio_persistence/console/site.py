@@ -26,7 +26,7 @@ from curio_persistence.console.parts.rail import Section
 from curio_persistence.console.request.viewer import Viewer, viewer_of
 from curio_persistence.console.security.doors import OF_CONSOLE, Doors
 from curio_persistence.console.security.roles import check_role
-from curio_persistence.errors import InvalidValueError, PersistenceError
+from curio_persistence.errors import InvalidValueError, PersistenceError, UnsupportedError
 from curio_persistence.persistence import Persistence
 from curio_persistence.tables.keys import Role
 
@@ -108,7 +108,13 @@ class Site:
 
 def _answer(site: Site, handler: Handler, role: Role, request: Request) -> Response:
     check_role(request, role)
-    return site.in_time(handler, site.at(request), request)
+    site = site.at(request)
+    try:
+        return site.in_time(handler, site, request)
+    except UnsupportedError:
+        if not (replicated := site.in_time(site.persistence._store.replicated)):
+            raise
+        return site.render(request, "elsewhere.html", sources=replicated)
 
 
 async def _answer_form(site: Site, handler: Handler, role: Role, request: Request) -> Response:

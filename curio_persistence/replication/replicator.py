@@ -10,7 +10,7 @@ from threading import Event
 
 from curio_persistence.backends.clickhouse.client import ClickHouseClient, open_client
 from curio_persistence.backends.clickhouse.ddl import upgrade
-from curio_persistence.backends.clickhouse.registry import Lease, register
+from curio_persistence.backends.clickhouse.registry import Lease, note_current, register
 from curio_persistence.backends.clickhouse.sink import Noted, Sink
 from curio_persistence.backends.clickhouse.store import ClickHouseStore
 from curio_persistence.capabilities.arguments import checked_id
@@ -25,6 +25,9 @@ from curio_persistence.replication.refusing import refuse_another
 from curio_persistence.replication.report import ReplicationReport
 from curio_persistence.replication.rows import FED
 from curio_persistence.store.base import Store
+
+_CURRENT = 5.0
+"""Seconds between two notes that all is sent."""
 
 
 def replicate(
@@ -47,6 +50,7 @@ def replicate(
         )
     if isinstance(store, ClickHouseStore):
         raise UnsupportedError(f"{store.location} is a replica: replicate its sources instead.")
+    store.check_feed()
     given = None if source is None else checked_id("source", source)
     each, longer = (
         checked_length("every", every),
@@ -87,6 +91,8 @@ class Replicator:
         self.progress: Progress | None = None
         self._sink = sink
         self._lease = lease
+        self._client = client
+        self._current = float("-inf")
         self._feeds = {table.name: Feed(store, sink, table) for table in FED}
         refuse_another(store, sink, self._feeds)
         changing = Changing(store, sink, self.report.changed)
@@ -101,7 +107,9 @@ class Replicator:
         """Send all there is, follow deletions, and send what came meanwhile."""
         self._send_all()
         self._follow_deletions()
+        begin = time.monotonic()
         self._send_all()
+        self._note_current(begin)
         if compact:
             self._sink.compact(FED)
 
@@ -115,6 +123,7 @@ class Replicator:
                 self._follow_deletions()
                 due = begin + deletions
             if not more:
+                self._note_current(begin)
                 stop.wait(max(0.0, begin + interval - time.monotonic()))
 
     def send(self) -> bool:
@@ -140,6 +149,12 @@ class Replicator:
         self._lease.keep()
         self._deleting.follow()
         self.report.deleted = self._deleting.runs
+
+    def _note_current(self, begin: float) -> None:
+        """Note that all is sent that was committed before a moment, unless that is just noted."""
+        if begin - self._current > _CURRENT:
+            note_current(self._client, self._sink.source, time.monotonic() - begin)
+            self._current = begin
 
     def _note(self) -> None:
         """Note the marks of all tables together."""

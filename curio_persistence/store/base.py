@@ -31,6 +31,15 @@ class HealthCheck(NamedTuple):
     advice: str = ""
 
 
+class Replicated(NamedTuple):
+    """A database whose rows a replica has."""
+
+    name: str
+    location: str
+    behind: float | None
+    """The seconds since all that was committed had been sent; None before the first time."""
+
+
 class Upserted(NamedTuple):
     """The outcome of an upsert, by position."""
 
@@ -86,6 +95,9 @@ class Store(OptionalParts):
         """
         return None
 
+    def check_feed(self) -> None:  # See below.  # noqa: B027
+        """Raise UnsupportedError where the open transactions of others cannot be known."""
+
     @property
     @abstractmethod
     def search_index(self) -> SearchIndex:
@@ -114,6 +126,10 @@ class Store(OptionalParts):
         A replica is used while it is not far behind, and has all that this process has written.
         """
         return self
+
+    def replicated(self) -> list[Replicated]:
+        """Return the databases that this is a replica of; none if it is no replica."""
+        return []
 
     def schema_version(self) -> int:
         """The newest migration step of the tables; 0 without tables."""

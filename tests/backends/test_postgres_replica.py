@@ -17,9 +17,11 @@ from curio_persistence import (
     ConfigurationError,
     DatabaseConfig,
     PostgresPersistence,
+    UnsupportedError,
 )
 from tests.backends.conftest import wait_until
 from tests.support.postgres import PostgresServer, StandbyServer
+from tests.support.replicas import new_replica_url
 from tests.support.server import ServerUnavailable
 
 pytestmark = pytest.mark.slow
@@ -197,3 +199,16 @@ def test_the_environment_names_the_standby() -> None:
     assert "there/db" in told
     assert "secret" not in told
     assert DatabaseConfig.from_env({"CURIO_READ_DSN": "x"}, dotenv=False).read_dsn is None
+
+
+def test_a_standby_is_not_replicated(primary: PostgresServer, standby: StandbyServer) -> None:
+    """It does not know the open transactions, whose rows would be missed."""
+    with PostgresPersistence(dsn=primary.dsn, schema="replicated") as source:
+        source.create_agent_run(AgentRun("agent", "run"))
+    wait_until(lambda: ask(standby, "SELECT to_regclass('replicated.agent_runs')") != [(None,)])
+    settings = {"dsn": standby.dsn, "schema": "replicated", "read_only": True}
+    with (
+        PostgresPersistence(**settings) as reading,
+        pytest.raises(UnsupportedError, match=r"standby.*replicate the primary"),
+    ):
+        reading.replicate(new_replica_url())

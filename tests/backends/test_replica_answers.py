@@ -15,26 +15,35 @@ from curio_persistence import (
     AgentLLMUsage,
     AgentRun,
     AgentRunEvent,
+    InMemoryPersistence,
     Persistence,
     SQLitePersistence,
     connect,
     record_demo,
 )
 from curio_persistence.backends.clickhouse.client import open_client
-from curio_persistence.backends.clickhouse.sink import SHIFT
+from curio_persistence.backends.clickhouse.ddl import upgrade
+from curio_persistence.backends.clickhouse.registry import waited_for
+from curio_persistence.backends.clickhouse.sink import SHIFT, Noted, Sink
 from curio_persistence.backends.sql import migrations
 from curio_persistence.capabilities.search.documents import tokenize_record
 from curio_persistence.errors import (
     InvalidValueError,
+    MissingDatabaseError,
     NotFoundError,
     UnsupportedError,
 )
+from curio_persistence.interop.prometheus import CurioCollector
 from curio_persistence.models import AgentSpan
+from curio_persistence.replication.feeds import Intent
+from curio_persistence.store.change_feed import Gaps, Watermark
 from curio_persistence.store.codecs import encode_text
 from curio_persistence.text.tokenizer import LONGEST_WORD
-from tests.conformance.test_search_texts import SAMPLES
+from tests.conformance import test_search_texts as search_texts
 from tests.support.clickhouse_bridge import clickhouse_bridge
+from tests.support.console import client_of
 from tests.support.questions import NOW, Known, questions
+from tests.support.replica_readings import NOT_ASKED
 from tests.support.replicas import new_replica_url
 
 EVENTS = 900
@@ -141,6 +150,12 @@ def test_every_reading_method_is_asked() -> None:
     assert {name for name in names if f".{name}(" not in text and f".{name})" not in text} == set()
 
 
+def test_what_a_replica_is_not_asked_is_there() -> None:
+    """Otherwise a renamed module would be asked without anybody's decision."""
+    here = {path.stem for path in Path(search_texts.__file__).parent.glob("test_*.py")}
+    assert here >= NOT_ASKED
+
+
 def test_of_several_sources_one_can_be_chosen(
     source: Persistence, url: str, tmp_path: Path
 ) -> None:
@@ -209,6 +224,60 @@ def test_what_is_not_replicated_is_an_error_and_not_nothing(replica: Persistence
             ask()
 
 
+def test_a_database_that_is_not_there_is_told(url: str) -> None:
+    with pytest.raises(MissingDatabaseError, match=r"no database 'nope'\. `replicate` makes it"):
+        connect(f"{url.partition('?')[0]}?database=nope")
+
+
+def test_prometheus_tells_how_far_a_replica_is_behind(replica: Persistence) -> None:
+    families = {family.name: family for family in CurioCollector(replica, timeout=60).collect()}
+    assert families["curio_up"].samples[0].value == 1
+    [behind] = families["curio_replica_behind_seconds"].samples
+    assert behind.labels == {"source": "main"}
+    assert 0 <= behind.value < 600
+    assert "curio_alert_state" not in families
+
+
+def test_each_page_of_the_rail_is_there(replica: Persistence) -> None:
+    console = client_of(replica)
+    paths = re.findall(r'<a href="([^"]*)" data-go=', console.get("/").text)
+    assert len(paths) > 10
+    for path in (*paths, "/settings/keys", "/settings/logins", "/settings/audit"):
+        assert console.get(path).status_code == 200, path
+    for path in ("/alerts", "/settings/audit"):
+        assert "Kept in the source" in console.get(path).text
+
+
+def test_a_follower_sees_what_is_replicated(tmp_path: Path) -> None:
+    url = new_replica_url()
+    with SQLitePersistence(tmp_path / "followed.db") as source:
+        source.append_event("run", "agent", "note", payload="before")
+        source.replicate(url, source="followed")
+        with connect(url) as replica:
+            feed = replica.events.follow(last=10, interval=0.01)
+            assert [event.data for event in next(feed)] == ["before"]
+            source.append_event("run", "agent", "note", payload="after")
+            assert next(feed) == []
+            source.replicate(url, source="followed")
+            assert [event.data for event in next(feed)] == ["after"]
+            InMemoryPersistence().replicate(url, source="another")
+            with pytest.raises(UnsupportedError, match="follow one of them"):
+                next(feed)
+
+
+def test_a_replica_knows_the_transactions_whose_rows_come_late() -> None:
+    """The mark of the replicator, and what it is about to send, tell."""
+    client = open_client(new_replica_url(), create=True)
+    upgrade(client)
+    sink = Sink(client, "main", 0)
+    mark, next_mark = (Watermark(9, (Gaps(((4, 5),), frozenset({name})),)) for name in "ab")
+    intent = Intent("token", next_mark.text(), ((9, 10),))
+    sink.note({"agent_run_events": Noted(mark.text(), intent.text())})
+    assert waited_for(client, "agent_run_events") == {"a", "b"}
+    assert waited_for(client, "agent_llm_usage") == set()
+    client.close()
+
+
 def test_sql_is_answered_and_may_only_read(replica: Persistence, source: Persistence) -> None:
     sql = "SELECT agent_id, count() AS n FROM agent_runs WHERE created_at < $1 GROUP BY 1"
     found = replica.sql(sql, [NOW])
@@ -247,7 +316,7 @@ def test_an_odd_row_is_one_whose_words_clickhouse_would_not_find(url: str) -> No
     ddl = migrations.statements("clickhouse", "events.sql")
     [expression] = re.findall(r"INDEX data_words data .*preprocessor = (.*)\),\n", ddl)
     [odd] = re.findall(r"is_odd UInt8 MATERIALIZED (.*),\n", ddl)
-    texts = [sample.text for sample in SAMPLES] + [*_TEXTS]
+    texts = [sample.text for sample in search_texts.SAMPLES] + [*_TEXTS]
     texts = [encode_text(text) for text in texts]
     client = open_client(url)
     rows = client.rows(

@@ -26,8 +26,9 @@ from curio_persistence.export import copying
 from curio_persistence.redaction import CaptureContent, Redaction
 from curio_persistence.store.base import Store
 from tests.conftest import PostgresServers
-from tests.support.backends import PostgresSchema, chosen, is_matrix
+from tests.support.backends import PostgresSchema, chosen, is_matrix, is_whole
 from tests.support.hands import Hands
+from tests.support.replica_readings import is_answered_by_a_replica
 
 pytest.register_assert_rewrite("curio_persistence.testing")
 
@@ -36,6 +37,9 @@ LASTING = ("sqlite", "postgres18", "postgres16 timed", "postgres15", "timescale"
 
 BACKENDS = ("memory", "sqlite_memory", *LASTING)
 
+_READINGS = "analytics failure_groups filters listings origins session_views totals views"
+READINGS = frozenset(f"test_{name}" for name in _READINGS.split())
+"""The modules that `make test-all` runs on a replica; `make matrix` runs all that read there."""
 REPLICA = "clickhouse"
 """A database in memory whose readings are answered by its replica."""
 OLDEST = "postgres15"
@@ -50,9 +54,6 @@ STATEMENTS = frozenset(f"test_{name}" for name in _STATEMENTS.split())
 
 The others it runs in `make matrix`.
 """
-READINGS = frozenset(f"test_{name}" for name in ("analytics", "filters"))
-"""The modules that ask more than they write, which a replica answers as well."""
-
 SOURCES: Mapping[str, Any] = {
     "sqlite": "sqlite",
     "postgres18": pytest.param("postgres18", marks=pytest.mark.thorough),
@@ -149,6 +150,12 @@ def _open_mirrored(
     return Persistence(store, clock=clock, redaction=redaction, audit_key=audit_key, **settings)
 
 
+def is_asked_of_a_replica(metafunc: pytest.Metafunc, module: str) -> bool:
+    if "lasting" in metafunc.fixturenames or not (is_whole(REPLICA) or module in READINGS):
+        return False
+    return is_answered_by_a_replica(module, metafunc.function.__name__)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "open_again" in metafunc.fixturenames:
         backends = chosen(*(LASTING if "lasting" in metafunc.fixturenames else BACKENDS))
@@ -157,7 +164,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             backends.remove(OLDEST)
         if module == "test_backup" and "timescale" in backends:
             backends.remove("timescale")  # It has none.
-        if module in READINGS:
+        if is_asked_of_a_replica(metafunc, module):
             backends += chosen(REPLICA)
         if metafunc.definition.get_closest_marker("before_io"):
             backends = backends[:1]

@@ -41,6 +41,11 @@ def is_matrix() -> bool:
     return os.environ.get(VARIABLE) == "matrix"
 
 
+def is_whole(name: str) -> bool:
+    """Return whether a backend has every test in this run: it was named, or it is a matrix."""
+    return is_matrix() or name in os.environ.get(VARIABLE, "").split(",")
+
+
 # TRUNCATE replaces the files of each table and index; deleting few rows costs a hundredth of it.
 _EMPTY = """
 DO $$

@@ -6,9 +6,10 @@ have, and what is read inside a transaction, memory answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +34,7 @@ _TYPES = {
     "time": pa.timestamp("us", "UTC"),
 }
 
+_REPLICATED = frozenset(table.name for table in ddl.REPLICATED)
 
 _free: list[Replica] = []
 """Replicas that tests have left: to make one takes longer than to fill it."""
@@ -47,7 +49,7 @@ class Replica:
         ddl.upgrade(self._client)
         self._sent: dict[str, Columns] = {}
 
-    def fill(self, store: Store, read: Any) -> None:
+    def fill(self, read: Any) -> None:
         """Replace the rows of the tables that have changed since the last time."""
         for table in ddl.REPLICATED:
             part = _whole(table)
@@ -96,6 +98,9 @@ class MirroredStore(MemoryStore):
         self._replica = _free.pop() if _free else Replica()
         self._asked = ClickHouseStore(self._replica.url)
         self._unindexed = MemoryStore()
+        self._filling = Lock()
+        self._writes = 0
+        self._replicated_at = -1
         self._closed = False
 
     @property
@@ -106,12 +111,24 @@ class MirroredStore(MemoryStore):
     def indexed(self) -> Store:
         return self._unindexed
 
+    def _do(self, do: Callable[[], object], undo: Callable[[], object]) -> None:
+        self._writes += 1
+        super()._do(do, undo)
+
     def _answers(self, table: Table[Any]) -> bool:
         """Bring the replica up to date, if it has the table, and return whether it has."""
-        if self._is_inside() or table.name not in {t.name for t in ddl.REPLICATED}:
+        if self._is_inside() or table.name not in _REPLICATED:
             return False
-        self._replica.fill(self, super().select_query)
+        self._replicate()
         return True
+
+    def _replicate(self) -> None:
+        """Fill the replica, if anything has changed since it was filled for this store."""
+        with self._filling:
+            changes = self._writes
+            if changes != self._replicated_at:
+                self._replica.fill(super().select_query)
+                self._replicated_at = changes
 
     def select_query(self, query: Query, limit: int | None, offset: int) -> Columns:
         if self._answers(query.table):
@@ -149,6 +166,11 @@ class MirroredStore(MemoryStore):
         if self._answers(table):
             return self._asked.aggregate(table, measures, where, group_by=group_by)
         return super().aggregate(table, measures, where, group_by=group_by)
+
+    def sizes(self, table: Table[Any], where: Where = ()) -> dict[str | None, tuple[int, int]]:
+        if self._answers(table):
+            return self._asked.sizes(table, where)
+        return super().sizes(table, where)
 
     def close(self) -> None:
         super().close()

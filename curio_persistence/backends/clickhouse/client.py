@@ -200,8 +200,13 @@ class ClickHouseClient(forking.Forkable):
         try:
             return self._connected(self.address.database)
         except self._driver.driver.exceptions.Error as error:
-            if not (create and is_missing_database(error)):
+            if not is_missing_database(error):
                 raise not_opened(error, self.location) from error
+            if not create:
+                raise MissingDatabaseError(
+                    f"{self.location} has no database {self.address.database!r}. `replicate` "
+                    "makes it; check the name."
+                ) from error
         first = self._connected("default")
         try:
             first.command(f"CREATE DATABASE IF NOT EXISTS `{self.address.database}`")

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from curio_persistence.backends.clickhouse import ddl
 from curio_persistence.backends.clickhouse.client import ClickHouseClient
-from curio_persistence.backends.clickhouse.registry import silence, sources
+from curio_persistence.backends.clickhouse.registry import seconds_behind, sources
 from curio_persistence.store.base import HealthCheck
 
 _PARTS = 300
@@ -46,18 +46,18 @@ def _sources(client: ClickHouseClient) -> HealthCheck:
     found = sources(client)
     if not found:
         return HealthCheck("sources", "warning", "none is replicated yet", "Run `replicate`.")
-    silent = silence(client)
+    behind = seconds_behind(client)
     told = (
-        f"{each.name}: {each.location}, last replicated {_ago(silent.get(each.name))}"
+        f"{each.name}: {each.location}, last replicated {_ago(behind.get(each.name))}"
         for each in found
     )
     return HealthCheck("sources", "ok", "; ".join(told))
 
 
-def _ago(seconds: int | None) -> str:
+def _ago(seconds: float | None) -> str:
     if seconds is None:
-        return "never"
-    return f"{timedelta(seconds=max(seconds, 0))} ago"
+        return "never to its end"
+    return f"{timedelta(seconds=max(round(seconds), 0))} ago"
 
 
 def _parts(client: ClickHouseClient) -> Iterator[HealthCheck]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import socket
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from curio_persistence.backends.clickhouse.client import ClickHouseClient
 from curio_persistence.clock import utc_now
 from curio_persistence.errors import BusyError, ConflictError, UnsupportedError
+from curio_persistence.store.change_feed import Watermark
 from curio_persistence.store.codecs import encode_time
 
 _SOURCES = 1 << 15
@@ -21,6 +23,8 @@ _LASTS = 60.0
 """Seconds for which a lease is valid."""
 _SETTLES = 0.2
 """Seconds in which a program that has found no lease writes its own."""
+_NOW = "toUnixTimestamp64Milli(now64(3)) / 1000"
+"""The server's clock, in seconds."""
 _held: set[str] = set()
 """The leases that replicators in this process have, or are about to take."""
 
@@ -42,14 +46,36 @@ def sources(client: ClickHouseClient) -> list[Source]:
     return [Source(*row) for row in found]
 
 
-def silence(client: ClickHouseClient) -> dict[str, int]:
-    """Return for how many seconds no replicator has written anything of each source."""
+def seconds_behind(client: ClickHouseClient) -> dict[str, float]:
+    """Return for each source how long ago all that was committed there had been sent."""
     return dict(
         client.rows(
-            "SELECT source_name, toInt64(toUnixTimestamp(now()) - intDiv(max(n), 1000000)) "
-            "FROM replica_sync GROUP BY source_name"
+            f"SELECT source_name, {_NOW} - toFloat64(mark) FROM replica_sync FINAL "
+            "WHERE name = 'current'"
         )
     )
+
+
+def note_current(client: ClickHouseClient, source: str, ago: float) -> None:
+    """Note that all is here that was committed so many seconds ago, by the server's clock."""
+    client.command(
+        "INSERT INTO replica_sync (source_name, name, n, mark, intent) SELECT %s, 'current', "
+        f"toUnixTimestamp64Micro(now64(6)), toString({_NOW} - %s), ''",
+        (source, ago),
+    )
+
+
+def waited_for(client: ClickHouseClient, table: str) -> frozenset[str]:
+    """Return the open transactions of sources whose rows of a table the replicators wait for.
+
+    Also those that have ended while their rows are being sent: the intent is noted before.
+    """
+    noted = "SELECT mark, intent FROM replica_sync FINAL WHERE name = %s"
+    rows = client.rows(noted, (table,))
+    marks = [mark for mark, _ in rows if mark]
+    marks += [json.loads(intent)[1] for _, intent in rows if intent]
+    gaps = [each for mark in marks for each in Watermark.parse(mark).gaps]
+    return frozenset(name for each in gaps for name in each.waiting)
 
 
 def source_named(client: ClickHouseClient, name: str) -> Source | None:
@@ -150,7 +176,7 @@ class Lease:
     def _stored(self) -> tuple[str, float]:
         """Return who has the lease, and for how many seconds."""
         found = self._client.rows(
-            "SELECT intent, toFloat64(mark) - toUnixTimestamp64Milli(now64(3)) / 1000 "
+            f"SELECT intent, toFloat64(mark) - {_NOW} "
             "FROM replica_sync FINAL WHERE source_name = %s AND name = 'lease'",
             (self._source,),
         )
@@ -160,7 +186,7 @@ class Lease:
         self._client.command(
             "INSERT INTO replica_sync (source_name, name, n, mark, intent) SELECT %s, 'lease', "
             "toUnixTimestamp64Micro(now64(6)), "
-            "toString(toUnixTimestamp64Milli(now64(3)) / 1000 + %s), %s",
+            f"toString({_NOW} + %s), %s",
             (self._source, seconds, self._holder),
         )
         self._written = self._now()

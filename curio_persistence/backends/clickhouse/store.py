@@ -11,7 +11,7 @@ from curio_persistence.backends.clickhouse import ddl, health
 from curio_persistence.backends.clickhouse.address import read_address
 from curio_persistence.backends.clickhouse.client import ClickHouseClient
 from curio_persistence.backends.clickhouse.payloads import ClickHousePayloads
-from curio_persistence.backends.clickhouse.registry import sources
+from curio_persistence.backends.clickhouse.registry import seconds_behind, sources, waited_for
 from curio_persistence.backends.memory.store import MemoryStore
 from curio_persistence.backends.sql.migrations import MIGRATIONS_TABLE
 from curio_persistence.backends.sql.queries import refused_query
@@ -21,7 +21,7 @@ from curio_persistence.errors import (
     SchemaMismatchError,
     UnsupportedError,
 )
-from curio_persistence.store.base import HealthCheck, Store
+from curio_persistence.store.base import HealthCheck, Replicated, Store
 from curio_persistence.store.codecs import encode_time
 from curio_persistence.store.filters import Where
 from curio_persistence.store.query import ReadRows
@@ -104,6 +104,18 @@ class ClickHouseStore(ClickHousePayloads):
     def engine_numbers(self) -> dict[str, int]:
         return {"database_bytes": health.database_bytes(self._client)}
 
+    def replicated(self) -> list[Replicated]:
+        only, behind = self._client.address.source, seconds_behind(self._client)
+        return [
+            Replicated(each.name, each.location, behind.get(each.name))
+            for each in sources(self._client)
+            if only in (None, each.name)
+        ]
+
+    def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
+        # Rows that the replicator waits for come later than those with larger ids.
+        return waited_for(self._client, table.name)
+
     def used_bytes(self) -> int:
         return health.database_bytes(self._client)
 
@@ -113,8 +125,7 @@ class ClickHouseStore(ClickHousePayloads):
     # --- what is not allowed ------------------------------------------------------------------
 
     def _refused(self) -> UnsupportedError:
-        only = self._client.address.source
-        of = [each.location for each in sources(self._client) if only in (None, each.name)]
+        of = [each.location for each in self.replicated()]
         return UnsupportedError(
             f"{self.location} is a replica of {' and '.join(of) or 'nothing yet'}; write there."
         )

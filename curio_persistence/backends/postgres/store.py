@@ -32,7 +32,7 @@ from curio_persistence.backends.sql import migrations
 from curio_persistence.backends.sql.statements import Params, Rows, columns_of, shape, shape_of
 from curio_persistence.clock import utc_now
 from curio_persistence.content.store import SharedContent
-from curio_persistence.errors import PersistenceError
+from curio_persistence.errors import PersistenceError, UnsupportedError
 from curio_persistence.store.base import HealthCheck
 from curio_persistence.store.codecs import PICODOLLARS, encode_money, encode_time
 from curio_persistence.store.filters import (
@@ -94,6 +94,14 @@ class PostgresRows(
             "WHERE datname = current_database()) AND pid IS DISTINCT FROM pg_backend_pid()"
         )
         return frozenset(name for (name,) in self._read(sql, (self._schema_name, table.name)))
+
+    def check_feed(self) -> None:
+        [(is_standby,)] = self._read("SELECT pg_catalog.pg_is_in_recovery()", ())
+        if is_standby:
+            raise UnsupportedError(
+                f"{self.location} is a standby, which does not know what transactions are open: "
+                "replicate the primary server."
+            )
 
     # --- the tables ---------------------------------------------------------------------------
 

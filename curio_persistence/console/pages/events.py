@@ -36,7 +36,7 @@ def _events(site: Site, request: Request) -> Response:
     if words := filters.further.get("q"):
         return RedirectResponse(site.paths.page("search", q=words, **_searchable(filters)), 303)
     # Before the rows are read: what is stored meanwhile is in both, and shown once.
-    after = _position(site) if _is_followed(request, filters) else None
+    after = _position(site) if _is_followed(site, request, filters) else None
     page = site.persistence.query_events(limit=_ROWS, cursor=filters.cursor, **filters.values())
     return site.render(
         request,
@@ -51,10 +51,14 @@ def _events(site: Site, request: Request) -> Response:
     )
 
 
-def _is_followed(request: Request, filters: Filters) -> bool:
-    """Return whether a page follows: the newest one, without an end, on a server of ASGI."""
+def _is_followed(site: Site, request: Request, filters: Filters) -> bool:
+    """Return whether a page follows: the newest one, without an end, on a server of ASGI.
+
+    That of a replica does not: rows arrive there in batches, and in no order of commits.
+    """
     is_newest = filters.cursor is None and not filters.get("until")
-    return is_newest and "wsgi_environ" not in request.scope
+    is_live = "wsgi_environ" not in request.scope and not site.persistence._store.replicated()
+    return is_newest and is_live
 
 
 def _position(site: Site) -> str:

@@ -119,6 +119,13 @@ FAMILIES = (
         "1 for a rule that is firing, or failing: it cannot be measured.",
     ),
     Family(
+        "replica_behind",
+        "gauge",
+        "curio_replica_behind_seconds",
+        ("source",),
+        "Time since a replica in ClickHouse had all that was committed in a source.",
+    ),
+    Family(
         "database_bytes",
         "gauge",
         "curio_database_size_bytes",

@@ -14,6 +14,7 @@ from curio_persistence.capabilities.stats import percentiles
 from curio_persistence.capabilities.totals import SUCCESS
 from curio_persistence.interop.prometheus.labels import Names
 from curio_persistence.persistence import Persistence
+from curio_persistence.store.base import Replicated
 from curio_persistence.store.codecs import PICODOLLARS, decode_time, encode_time
 from curio_persistence.store.filters import Filter, Measure, Where
 from curio_persistence.store.table import Table
@@ -65,8 +66,11 @@ class Sampler:
         self._add_totals(sample)
         self._add_durations(sample)
         self._add_latencies(sample)
-        self._add_stored(sample)
-        self._add_alerts(sample)
+        if replicated := self._persistence._store.replicated():
+            self._add_lags(sample, replicated)
+        else:
+            self._add_stored(sample)
+            self._add_alerts(sample)
         for name, value in self._persistence._store.engine_numbers().items():
             sample.add(name, value)
         if self._persistence.search.active:
@@ -170,6 +174,12 @@ class Sampler:
             [(newest,)] = self._persistence._store.aggregate(table, (Measure("max", "id"),))
             self._newest[kind] = max(newest or 0, self._newest[kind])
             sample.add("stored", self._newest[kind], kind)
+
+    def _add_lags(self, sample: Sample, replicated: list[Replicated]) -> None:
+        """Add how far a replica is behind; what was ever stored, and alerts, its sources tell."""
+        for source in replicated:
+            if source.behind is not None:
+                sample.add("replica_behind", max(source.behind, 0.0), source.name)
 
     def _add_alerts(self, sample: Sample) -> None:
         alerts = self._persistence.alerts
