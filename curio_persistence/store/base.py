@@ -95,7 +95,7 @@ class Store(OptionalParts):
         """
         return None
 
-    def check_feed(self) -> None:  # See below.  # noqa: B027
+    def check_feed(self) -> None:  # See below.
         """Raise UnsupportedError where the open transactions of others cannot be known."""
 
     @property

@@ -238,6 +238,7 @@ def test_prometheus_tells_how_far_a_replica_is_behind(replica: Persistence) -> N
     assert "curio_alert_state" not in families
 
 
+@pytest.mark.thorough
 def test_each_page_of_the_rail_is_there(replica: Persistence) -> None:
     console = client_of(replica)
     paths = re.findall(r'<a href="([^"]*)" data-go=', console.get("/").text)
