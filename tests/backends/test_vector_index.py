@@ -185,5 +185,5 @@ def test_on_sqlite_vectors_are_found_by_their_rows_and_not_by_the_model_of_all(
         persistence.append_event("run3", "agent", "log", message="a poem")
         persistence.similarity.index_pending()
         used = [line for line in plans if "agent_embeddings" in line]
-        assert len(used) == 2
+        assert len(used) > 1
         assert all("(row_id=? AND table_name=?)" in line for line in used), used
