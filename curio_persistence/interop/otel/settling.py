@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple, cast
 
 from curio_persistence.capabilities.search.indexing import Indexing
@@ -63,14 +63,12 @@ class Settling:
             [arrival.node for arrival in arrivals.values()],
             [*map(node_of, former)],
         )
-        self._placement = Placement(self._around, cache(self._services))
+        sources = {node.source_id for node in self._around.nodes.values()}
+        # Only what waits for its run needs them.
+        named = cache(partial(services, self._store, sources))
+        self._placement = Placement(self._around, named)
         self._changes: Counter[Table[Any]] = Counter()
         self._meanings = {key: arrival.meaning for key, arrival in arrivals.items()}
-
-    def _services(self) -> Mapping[str, str]:
-        """Return the names of services, which only what waits for its run needs."""
-        sources = {node.source_id for node in self._around.nodes.values()}
-        return services(self._store, sources)
 
     def settle(self) -> None:
         """Store the spans, and change the records that are not as they should be."""
