@@ -80,7 +80,7 @@ def _encoder() -> Callable[[list[Any]], str]:
     if make is None:
         return json.JSONEncoder(separators=(",", ":")).encode
     text = json.encoder.encode_basestring_ascii
-    parts = make(None, None, text, None, ":", ",", False, False, False)
+    parts = make(None, None, text, None, ":", ",", False, False, True)
     return lambda values: "".join(parts(values, 0))
 
 

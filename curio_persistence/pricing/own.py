@@ -53,7 +53,7 @@ class OwnPrice:
         plain = {
             name: value.isoformat() if isinstance(value, datetime) else str(value)
             for name, value in given.items()
-            if value is not None and (value or name != "request")
+            if value is not None and (name != "request" or str(value) != "0")
         }
         return {**plain, _VERSION: self.version}
 
@@ -63,7 +63,8 @@ class OwnPrice:
         from hashlib import sha256
 
         values = "\0".join(str(getattr(self, name)) for name in _NAMES)
-        return f"own {sha256(values.encode()).hexdigest()[:8]}"
+        digest = sha256(values.encode(errors="surrogatepass")).hexdigest()
+        return f"own {digest[:8]}"
 
 
 class OwnTariff:
@@ -150,10 +151,10 @@ def read_saved(saved: SavedPrice) -> OwnPrice:
     """Return an entry that is saved in a database; raise ConfigurationError for a damaged one."""
     place = f"The price {saved.price_version!r}, which is saved in the database,"
     try:
-        entry = json.loads(saved.entry)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{place} is damaged. Remove it: {_REMOVE}") from error
-    return _entry(place, entry)
+        return _entry("it", json.loads(saved.entry))
+    except (ConfigurationError, ValueError, RecursionError) as error:
+        said = str(error).rstrip(".")
+        raise ConfigurationError(f"{place} is damaged: {said}. Remove it: {_REMOVE}") from error
 
 
 _REMOVE = "curio-persistence prices remove VERSION"

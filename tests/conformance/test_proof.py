@@ -73,6 +73,7 @@ def test_an_export_verifies_and_is_imported(evidence: Path, tmp_path: Path) -> N
     [
         ("events", lambda events: events[2].update(data="{}"), "changed"),
         ("events", lambda events: events[2].update(event_type="other"), "changed"),
+        ("events", lambda events: events[2].update(seq=float("nan")), "changed"),
         ("events", lambda events: events.pop(2), "missing"),
         ("events", lambda events: events.pop(), "cut"),
         ("events", lambda events: events[1].pop("hash"), "inserted"),

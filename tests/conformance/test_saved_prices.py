@@ -115,12 +115,25 @@ def test_a_file_is_saved_or_refused_as_a_whole(persistence: Persistence, tmp_pat
     assert persistence.prices.save([]) == []
 
 
+@pytest.mark.parametrize(
+    "entry", [{"input": 2, "request": 0.0}, {"request": "0E+3"}, {"model": "\ud800*"}]
+)
+def test_the_version_of_a_saved_price_is_the_one_that_was_returned(
+    persistence: Persistence, entry: dict[str, Any]
+) -> None:
+    versions = persistence.prices.save([ENTRY | entry])
+    assert [each["price_version"] for each in persistence.prices.own()] == versions
+    assert persistence.prices.save(persistence.prices.own()) == versions
+    assert persistence.prices.remove(versions[0])
+
+
 @pytest.mark.usefixtures("lasting")
-def test_a_damaged_price_is_named_and_can_be_removed(open_again: Open) -> None:
+@pytest.mark.parametrize("damaged", ["{", "[]", '{"model": "x", "input": "1"}'])
+def test_a_damaged_price_is_named_and_can_be_removed(open_again: Open, damaged: str) -> None:
     persistence = open_again()
     [version] = persistence.prices.save([ENTRY])
     where = (Filter("price_version", "=", version),)
-    persistence._store.update(PRICES, where, {"entry": "{"})
+    persistence._store.update(PRICES, where, {"entry": damaged})
     with pytest.raises(ConfigurationError, match=f"{version}.*prices remove"):
         open_again()
     assert open_again(prices=False).prices.remove(version)
