@@ -37,7 +37,7 @@ LASTING = ("sqlite", "postgres18", "postgres16 timed", "postgres15", "timescale"
 
 BACKENDS = ("memory", "sqlite_memory", *LASTING)
 
-_READINGS = "analytics failure_groups filters listings origins session_views totals views"
+_READINGS = "analytics failure_groups filters listings origins session_views totals"
 READINGS = frozenset(f"test_{name}" for name in _READINGS.split())
 """The modules that `make test-all` runs on a replica; `make matrix` runs all that read there."""
 REPLICA = "clickhouse"

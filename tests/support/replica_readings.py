@@ -33,6 +33,9 @@ _REASONS: Mapping[str, str] = {
 """The modules that a replica is not asked, by the reason."""
 _APART: Mapping[str, str] = {
     "test_listings::test_a_persistence_gives_its_location_and_schema_version": "memory has neither",
+    "test_search_texts::test_every_script_is_found_as_people_type_it": (
+        "it writes and asks for minutes; test_replica_answers compares the words of these texts"
+    ),
     "test_search::test_indexing_checks_the_clock_between_two_long_records": "it has no index",
     "test_search::test_indexing_checks_the_clock_and_the_size_of_texts": "it has no index",
 }

@@ -180,10 +180,14 @@ class ClickHouseClient(forking.Forkable):
             if process == forking.generation:
                 self._give_back(connection)
 
+    def check_open(self) -> None:
+        """Raise ClosedError after `close()`."""
+        if self._closed:
+            raise ClosedError(f"{self.location} was closed. Open it again.")
+
     def _take(self) -> Any:
+        self.check_open()
         with self._lock:
-            if self._closed:
-                raise ClosedError(f"{self.location} was closed. Open it again.")
             if self._idle:
                 return self._idle.pop()
         return self._opened(create=False)

@@ -80,6 +80,7 @@ class ClickHouseStatements(SQLReading):
         blocks = self._client.blocks(self._select_text(query), self._params(query))
         for block in blocks:
             for begin in range(0, len(block[0]), size):
+                self._client.check_open()
                 yield [column[begin : begin + size] for column in block]
 
     def _select_text(self, query: Query, empty: tuple[str, ...] = ()) -> str:
