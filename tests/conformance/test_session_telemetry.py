@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from curio_persistence import Persistence, import_sessions
+from curio_persistence import InMemoryPersistence, Persistence, import_sessions
 from curio_persistence.interop.otel.agent_events import agent_event
 from curio_persistence.interop.otel.agent_turns import store_events
 from curio_persistence.interop.otel.decoding import decode_logs, decode_metrics, decode_traces
@@ -96,3 +96,18 @@ def test_a_session_that_telemetry_told_is_not_counted_again(
     assert (report.runs, report.usage) == (alone.runs, alone.calls), "it can be had instead"
     before = import_sessions(path, persistence, source=source, verify=True)
     assert before.skipped == {}, "what was imported is no obstacle"
+
+
+@pytest.mark.parametrize("sample", ["codex/sessions/2025/10/07", "gemini-cli/tmp/werkstatt"])
+def test_a_session_whose_import_was_broken_off_is_imported(
+    persistence: Persistence, tmp_path: Path, sample: str
+) -> None:
+    path = copied(FOLDER / sample, tmp_path / sample)
+    source = sample.partition("/")[0]
+    alone = InMemoryPersistence()
+    import_sessions(path, alone, source=source)
+    # Of a long turn the first events are stored before their run.
+    persistence.log_agent_run_events([*alone.events.iterate()][-1:])
+    import_sessions(path, persistence, source=source)
+    assert persistence.runs.count() == alone.runs.count()
+    assert persistence.usage.count() == alone.usage.count()

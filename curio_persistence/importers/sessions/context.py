@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 _FIRST_YEAR, _LAST_YEAR = 2000, 2100
 _MOST_TOKENS = 10**10
-_NOT_IMPORTED = Filter("source", "is null")
-"""Imported runs have their source in their metadata."""
+_NOT_IMPORTED = (Filter("source", "is null"), Filter("stub", "is null"))
+"""Imported runs have their source in their metadata. An import that was broken off leaves stubs."""
 
 
 class SessionContext:
@@ -174,7 +174,7 @@ class SessionContext:
         """
         if self._persistence is None:
             return False
-        where = (*RUNS.where(session_id=session_id, agent_id=self.source.name), _NOT_IMPORTED)
+        where = (*RUNS.where(session_id=session_id, agent_id=self.source.name), *_NOT_IMPORTED)
         if not self._persistence._store.select_columns(RUNS, ("run_id",), where, limit=1):
             return False
         self.skip("sessions that OpenTelemetry told")
