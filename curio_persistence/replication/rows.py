@@ -25,10 +25,11 @@ from curio_persistence.tables import (
     TOMBSTONES,
     USAGE,
 )
+from curio_persistence.tables.runs import ORIGIN
 
 T = TypeVar("T")
 
-_INTERNAL = {RUNS: ("stub", "stripped", "trace_id"), EVENTS: DERIVED}
+_INTERNAL = {RUNS: ("stub", "stripped", "trace_id", *ORIGIN), EVENTS: DERIVED}
 """The internal columns that are read from a replica. It has no search index, and all texts whole.
 """
 _BELONGING_FIRST = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -18,6 +19,7 @@ from curio_persistence import (
     Persistence,
     RetentionPolicy,
     UnsupportedError,
+    connect,
 )
 from curio_persistence.backends.clickhouse.client import ClickHouseClient, open_client
 from curio_persistence.backends.clickhouse.registry import Lease
@@ -70,6 +72,21 @@ def test_each_row_of_each_table_is_as_it_is_stored(
     assert report.sent[EVENTS.name] == 3
     assert report.deleted == 0
     assert persistence.replicate(url, source=source).rows == 0
+
+
+def test_runs_are_selected_and_totalled_by_where_they_were_made(
+    persistence: Persistence, url: str, source: str
+) -> None:
+    origin = {"source": "codex", "project": "/home/ada/mill", "branch": "main"}
+    record(persistence, "made", metadata=origin)
+    persistence.replicate(url, source=source)
+    with connect(f"{url}&source={quote(source)}") as replica:
+        assert [run.run_id for run in replica.query_agent_runs(project="/home/ada/mill")] == [
+            "made"
+        ]
+        for name, value in origin.items():
+            [total] = replica.usage.totals(group_by=name)
+            assert getattr(total, name) == value
 
 
 def test_what_is_new_and_what_has_changed_is_sent(
