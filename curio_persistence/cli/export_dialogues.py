@@ -95,7 +95,9 @@ def _checked(options: Namespace) -> dict[str, Any]:
     """Return the filters; refuse what these forms do not take."""
     form = options.form
     if options.receiver is not None:
-        raise ConfigurationError(f"export {form} takes no URL: say --output PATH.")
+        raise ConfigurationError(
+            f"export {form} takes no URL or run: say --output PATH, and --run ID."
+        )
     if options.output is None:
         raise ConfigurationError(f"Say where it goes: export {form} --output PATH")
     export_otlp.refuse_options(options)

@@ -167,7 +167,7 @@ def _entries_of(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"The prices in {path} cannot be read ({getattr(error, 'strerror', error)}). "
-            "CURIO_PRICES is 1, 0, or a TOML or JSON file."
+            "Own prices are a TOML or JSON file; CURIO_PRICES may also be 1 or 0."
         ) from error
     try:
         if path.suffix.lower() == ".json":
@@ -195,7 +195,8 @@ def _entry(place: str, entry: Any) -> OwnPrice:
         )
     for name in ("model", "input", "output"):
         if entry.get(name) is None:
-            raise ConfigurationError(f"{place} needs {name} (0 if it costs nothing).")
+            free = "" if name == "model" else " (0 if it costs nothing)"
+            raise ConfigurationError(f"{place} needs {name}{free}: {_EXAMPLE}")
     values: dict[str, Any] = {}
     for name, value in entry.items():
         if value is not None and name != _VERSION:

@@ -19,6 +19,7 @@ from curio_persistence import (
     Persistence,
     SQLitePersistence,
     connect,
+    import_sessions,
     record_demo,
 )
 from curio_persistence.backends.clickhouse.client import open_client
@@ -195,6 +196,7 @@ def test_a_write_is_refused_and_names_the_source(
             lambda: replica.scores.set(run.run_id, "x", 1.0),
             replica.compact,
             replica.search.rebuild,
+            lambda: import_sessions([], replica),
         ):
             with pytest.raises(
                 UnsupportedError, match=r"is a replica of .*source\.db; write there"
@@ -220,7 +222,7 @@ def test_a_check_is_of_the_source_that_is_named(source: Persistence, url: str) -
 
 def test_what_is_not_replicated_is_an_error_and_not_nothing(replica: Persistence) -> None:
     for ask in (replica.audit.query, replica.alerts.list, replica.keys.list):
-        with pytest.raises(UnsupportedError, match="ask the database itself"):
+        with pytest.raises(UnsupportedError, match="use the database that it copies"):
             ask()
 
 

@@ -57,7 +57,10 @@ def test_examples_are_chosen_by_scores(program: Program, talked: str) -> None:
     ("arguments", "said"),
     [
         (["atif"], "export atif --output PATH"),
-        (["chat", "http://127.0.0.1"], "export chat takes no URL"),
+        (
+            ["chat", "http://127.0.0.1"],
+            "export chat takes no URL or run: say --output PATH, and --run ID",
+        ),
         (["chat", "-o", "x", "--format", "csv"], "export chat has no format csv."),
         (["atif", "-o", "x", "--format", "openai"], "export atif has no format openai."),
         (["atif", "-o", "x", "--model", "m"], "export atif does not take --model."),

@@ -62,7 +62,9 @@ class ClickHouseStatements(SQLReading):
 
     def _qualified(self, name: str) -> str:
         if name not in _READ:
-            raise UnsupportedError(f"{self.location} has no {name}: ask the database itself.")
+            raise UnsupportedError(
+                f"{self.location} is only read, and has no {name}: use the database that it copies."
+            )
         return name
 
     def _read(self, sql: str, params: Params) -> Rows:

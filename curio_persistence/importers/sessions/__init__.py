@@ -64,6 +64,8 @@ def import_sessions(
         )
     if persistence is not None:
         checked_persistence(persistence)
+        if not dry_run:
+            persistence._store.check_writable()
     places = _places(paths, source)
     if on_found is not None:
         on_found(places)
