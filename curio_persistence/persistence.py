@@ -132,7 +132,13 @@ class Persistence(BasePersistence):
 
     def _prepare(self, search: bool | None) -> None:
         self.initialize_schema()
-        self._pricing.read_saved(self._store)
+        try:
+            self._pricing.read_saved(self._store)
+        except ConfigurationError as error:  # One is damaged, or the role may not read them.
+            import logging  # On use.
+
+            warning = "Costs are computed without the prices that are saved in the database: %s"
+            logging.getLogger(__name__).warning(warning, error)
         if search:
             self.search.enable()
 

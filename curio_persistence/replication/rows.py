@@ -13,7 +13,6 @@ from curio_persistence.store.table import Columns, Table
 from curio_persistence.tables import (
     AGENTS,
     APPROVALS,
-    DERIVED,
     EVENTS,
     EXPIRED_TOTALS,
     RUNS,
@@ -25,13 +24,11 @@ from curio_persistence.tables import (
     TOMBSTONES,
     USAGE,
 )
-from curio_persistence.tables.runs import ORIGIN
 
 T = TypeVar("T")
 
-_INTERNAL = {RUNS: ("stub", "stripped", "trace_id", *ORIGIN), EVENTS: DERIVED}
-"""The internal columns that are read from a replica. It has no search index, and all texts whole.
-"""
+_NOT_THERE = {"indexed_at", "content_scope"}
+"""The columns that a replica lacks: it has no search index of ours, and all texts whole."""
 _BELONGING_FIRST = (
     EVENTS,
     USAGE,
@@ -47,7 +44,8 @@ _BELONGING_FIRST = (
     TOMBSTONES,
 )
 FED: tuple[Table[Any], ...] = tuple(
-    table.part(*table.names, *_INTERNAL.get(table, ())) for table in _BELONGING_FIRST
+    table.part(*table.names, *sorted(table.stored_names - {*table.names} - _NOT_THERE))
+    for table in _BELONGING_FIRST
 )
 """Rows of runs are read before the runs, so that a replica has the run of each row."""
 BY_NAME = {table.name: table for table in FED}

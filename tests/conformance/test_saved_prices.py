@@ -129,12 +129,21 @@ def test_the_version_of_a_saved_price_is_the_one_that_was_returned(
 
 @pytest.mark.usefixtures("lasting")
 @pytest.mark.parametrize("damaged", ["{", "[]", '{"model": "x", "input": "1"}'])
-def test_a_damaged_price_is_named_and_can_be_removed(open_again: Open, damaged: str) -> None:
+def test_a_damaged_price_is_named_and_can_be_removed(
+    open_again: Open, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Programs record without it."""
     persistence = open_again()
     [version] = persistence.prices.save([ENTRY])
     where = (Filter("price_version", "=", version),)
     persistence._store.update(PRICES, where, {"entry": damaged})
+    opened = open_again()
+    assert version in caplog.text
+    assert "prices remove" in caplog.text
+    assert cost(opened) is None
     with pytest.raises(ConfigurationError, match=f"{version}.*prices remove"):
-        open_again()
-    assert open_again(prices=False).prices.remove(version)
+        opened.prices.own()
+    assert opened.prices.remove(version)
+    caplog.clear()
     assert cost(open_again()) is None
+    assert not caplog.records
