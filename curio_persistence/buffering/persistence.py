@@ -241,6 +241,9 @@ class BufferedStore(Store):
     def active_transactions(self, table: Table[Any]) -> frozenset[str] | None:
         return self._inner.active_transactions(table)
 
+    def check_feed(self) -> None:
+        self._inner.check_feed()
+
     def engine_numbers(self) -> dict[str, int]:
         return self._inner.engine_numbers()
 

@@ -132,7 +132,7 @@ def test_what_the_engine_refuses_is_a_typed_error(client: ClickHouseClient) -> N
 
 
 def test_a_replica_that_does_not_exist_is_not_made(client: ClickHouseClient) -> None:
-    with pytest.raises(SchemaMismatchError, match="never_made"):
+    with pytest.raises(MissingDatabaseError, match="never_made"):
         open_client(f"chdb://{chdb_directory()}?database=never_made")
     with pytest.raises(MissingDatabaseError, match="does not exist"):
         open_client("chdb:///nowhere/at/all")

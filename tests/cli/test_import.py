@@ -37,6 +37,7 @@ def test_run_folders_are_imported(program: Program, root: Path, url: str) -> Non
         "agents": 0,
         "sessions": 0,
         "also": {},
+        "incomplete": [],
         "skipped": {},
         "problems": [],
         "more_problems": 0,

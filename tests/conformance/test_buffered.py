@@ -607,7 +607,7 @@ def test_its_store_forwards_every_call_that_a_backend_may_override(
     backend, buffer = type(persistence._store), type(buffered._store)
     base = buffer.__base__
     assert base is not None
-    methods = {name for name in vars(base) if not name.startswith("_")}
+    methods = {name for name in dir(base) if not name.startswith("_")}
     own = {name for name in methods if getattr(backend, name) is not getattr(base, name)}
     assert own <= vars(buffer).keys()
 
