@@ -54,7 +54,7 @@ class RunDeletion:
         return True
 
     def _delete_rest(self, of_run: Where, children: Where) -> bool:
-        """Delete the run with what the batches have left; return False if it is not there."""
+        """Delete the run and its remaining records; return False if the run does not exist."""
         if not self._store.lock_rows(RUNS, [self._ident], wait=True):
             return False
         self._delete_events(of_run, self._words(EVENTS, of_run))

@@ -23,7 +23,7 @@ from curio_persistence.tables.audit import audit_row
 from curio_persistence.tables.lifecycle import tombstone_row
 
 EMBEDDING_LOCK = "embeddings"
-"""The advisory lock of whoever stores vectors of texts."""
+"""The advisory lock that a writer of vectors takes."""
 
 
 def bury(
@@ -52,7 +52,7 @@ def expired_here(
     """Return those of the runs that expired in this database, and were not stored again since.
 
     Records from elsewhere would bring these back, although their numbers are in the totals. With
-    `or_erased` those that somebody deleted are among them.
+    `or_erased`, runs that a user deleted are returned as well.
     """
     ids = tuple({run_id for run_id in run_ids if run_id is not None})
     reasons = ("expired", "erased") if or_erased else ("expired",)

@@ -16,7 +16,7 @@ _LATEST = (Order("timestamp", descending=True), Order("id", descending=True))
 
 
 class SilentRuns:
-    """The running runs of a store that gave no sign of life for that long."""
+    """The running runs of a store without a record for the time `older_than`."""
 
     def __init__(self, store: Store, now: datetime, older_than: timedelta) -> None:
         if not isinstance(older_than, timedelta) or older_than < timedelta(0):
@@ -29,7 +29,7 @@ class SilentRuns:
         self._older_than = older_than
 
     def find(self, limit: int | None) -> list[tuple[AgentRun, datetime]]:
-        """Return the runs with their last signs of life; of `limit` runs, the oldest ones."""
+        """Return at most `limit` runs, the oldest ones, with the time of their last record."""
         where = RUNS.where(status=AgentRunStatus.RUNNING)
         limit = None if limit is None else checked_count("limit", limit)
         running = RUNS.decode(self._store.select(RUNS, where, order=_AS_INDEXED, limit=limit))[::-1]

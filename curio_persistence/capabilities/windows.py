@@ -66,7 +66,7 @@ def before(now: datetime, age: timedelta) -> datetime:
 
 
 def moment_after(time: str) -> str:
-    """Return the stored time after a stored time; the last one of all has none, and is returned."""
+    """Return the stored time after a stored time; the last possible time is returned itself."""
     with suppress(OverflowError):
         return encode_time(datetime.fromisoformat(time) + _MOMENT)
     return time

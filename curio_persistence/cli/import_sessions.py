@@ -28,7 +28,7 @@ _WHY_WITHOUT = (
 )
 _EVERY = 5.0
 _REST = 9
-"""How much longer than it works --follow rests: a session that grows is read as a whole."""
+"""The rest of --follow after each pass, in multiples of the time that the pass took."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:

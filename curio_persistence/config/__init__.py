@@ -295,21 +295,11 @@ class DatabaseConfig:
         """
         from curio_persistence import persistence
 
+        shared: dict[str, Any] = {name: getattr(self, name) for name in _OF_ALL_BACKENDS}
+        shared |= {"read_only": read_only, "search": search}
         match self.db_type:
             case "sqlite":
-                return persistence.SQLitePersistence(
-                    self.db_path,
-                    read_only=read_only,
-                    initialize=initialize,
-                    redactor=self.redactor,
-                    capture_content=self.capture_content,
-                    chain=self.chain,
-                    audit_key=self.audit_key,
-                    dedupe=self.dedupe,
-                    prices=self.prices,
-                    embed=self.embed,
-                    search=search,
-                )
+                return persistence.SQLitePersistence(self.db_path, initialize=initialize, **shared)
             case "postgres":
                 return persistence.PostgresPersistence(
                     self.db_host,
@@ -324,30 +314,12 @@ class DatabaseConfig:
                     statement_timeout=self.statement_timeout,
                     layout=self.layout,
                     read_dsn=self.read_dsn,
-                    read_only=read_only,
                     initialize=initialize,
                     wait=wait,
-                    redactor=self.redactor,
-                    capture_content=self.capture_content,
-                    chain=self.chain,
-                    audit_key=self.audit_key,
-                    dedupe=self.dedupe,
-                    prices=self.prices,
-                    embed=self.embed,
-                    search=search,
+                    **shared,
                 )
             case "memory":
-                return persistence.InMemoryPersistence(
-                    read_only=read_only,
-                    redactor=self.redactor,
-                    capture_content=self.capture_content,
-                    chain=self.chain,
-                    audit_key=self.audit_key,
-                    dedupe=self.dedupe,
-                    prices=self.prices,
-                    embed=self.embed,
-                    search=search,
-                )
+                return persistence.InMemoryPersistence(**shared)
             case "null":
                 return persistence.NullPersistence()
             case "clickhouse":
@@ -357,6 +329,16 @@ class DatabaseConfig:
         raise ConfigurationError(_unknown_type(self.db_type))
 
 
+_OF_ALL_BACKENDS = (
+    "redactor",
+    "capture_content",
+    "chain",
+    "audit_key",
+    "dedupe",
+    "prices",
+    "embed",
+)
+"""The settings that each backend takes, by the names of their arguments."""
 _SECRET = {OWN_URL, HOSTS_URL, "DB_PASSWORD", "CURIO_AUDIT_KEY", "CURIO_READ_DSN"}
 _VARIABLES_BESIDE = {
     "CURIO_REDACT": "redactor",

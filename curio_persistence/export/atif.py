@@ -73,7 +73,7 @@ def _trajectory(
 
 
 def _not_said(found: Iterable[Utterance], before: Sequence[Utterance]) -> Iterator[Utterance]:
-    """Yield what earlier runs have not said: neither copies of it, nor the same instructions."""
+    """Yield steps that earlier runs do not have: no copies, and no repeated instructions."""
     told = {each.text for each in before if each.speaker == "system"}
     for each in found:
         is_repeated = each.speaker == "system" and each.text in told
@@ -265,7 +265,7 @@ def _zulu(at: datetime) -> str:
 def _final_metrics(
     histories: Iterable[History], calls: Iterable[AgentLLMUsage], steps: int
 ) -> Object:
-    """Return the sums of the runs' own calls; the cost has that of child runs, as ATIF defines."""
+    """Return the sums of the runs' own calls; the cost includes child runs, as ATIF defines."""
     costs = [cost for each in histories if (cost := each.totals.cost_usd) is not None]
 
     def total(name: str) -> int | None:

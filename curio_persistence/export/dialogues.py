@@ -38,7 +38,7 @@ Redact = Redactor | str | Collection[str] | None
 Put = Callable[[str, Any], None]
 
 PER = ("run", "session")
-"""What a trajectory has."""
+"""The records that become one trajectory."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 

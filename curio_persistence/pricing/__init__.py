@@ -133,7 +133,7 @@ class Pricing:
 
 
 def _with_saved(given: OwnPrices | None, saved: Sequence[SavedPrice]) -> OwnPrices | None:
-    """Return the prices that were given, and behind them those that are saved."""
+    """Return the given prices, followed by the saved ones."""
     if not saved:
         return given
     from curio_persistence.pricing.own import OwnPrices, read_saved  # On use, as below.

@@ -22,7 +22,7 @@ _WORDS = ("model", "provider", "service_tier")
 _TIMES = ("since", "until")
 _NAMES = (*_WORDS, *_TIMES, *_AMOUNTS)
 _VERSION = "price_version"
-"""What `to_dict` adds to an entry; it follows from the others."""
+"""The member that `to_dict` adds to an entry; it is a hash of the others."""
 _MOST = 10**6
 """The highest price, in US dollars per million tokens or for a request; beyond is a mistake."""
 

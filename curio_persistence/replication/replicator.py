@@ -27,7 +27,7 @@ from curio_persistence.replication.rows import FED
 from curio_persistence.store.base import Store
 
 _CURRENT = 5.0
-"""Seconds between two notes that all is sent."""
+"""The seconds between two notes of how far a replica is."""
 
 
 def replicate(
@@ -151,7 +151,7 @@ class Replicator:
         self.report.deleted = self._deleting.runs
 
     def _note_current(self, begin: float) -> None:
-        """Note that all is sent that was committed before a moment, unless that is just noted."""
+        """Note that all rows committed before a moment are sent, unless a note is recent."""
         if begin - self._current > _CURRENT:
             note_current(self._client, self._sink.source, time.monotonic() - begin)
             self._current = begin

@@ -45,7 +45,7 @@ class OptionalParts(ABC):  # Stores are abstract.
         return []
 
     def runs_of_partition(self, partition: Partition) -> set[StoredValue]:
-        """Return the runs that its rows name, and None if some name none."""
+        """Return the runs of its rows, and None if a row has no run."""
         raise UnsupportedError(f"{self.location} has no partitions.")
 
     def lock_partition(self, partition: Partition) -> None:
@@ -63,7 +63,7 @@ class OptionalParts(ABC):  # Stores are abstract.
         raise UnsupportedError(f"{self.location} has no partitions.")
 
     def drop_empty_partitions(self, before: str) -> None:  # See below.  # noqa: B027
-        """Drop the oldest partitions that are empty and end at a time or before it, if any."""
+        """Drop the oldest empty partitions that end at a time or before it."""
 
     # --- indexes on demand --------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class OptionalParts(ABC):  # Stores are abstract.
         )
 
     def vector_index(self, model: str) -> Nearest | None:
-        """Return what asks the index of a model's embeddings; None where there is none."""
+        """Return the reader of the index of a model's embeddings; None without an index."""
         return None
 
     # --- the engine ---------------------------------------------------------------------------
@@ -131,7 +131,7 @@ class OptionalParts(ABC):  # Stores are abstract.
         return 0
 
     def advice_on_space(self) -> str:
-        """Return what returns the space of deleted rows to the disk where nothing else does."""
+        """Return how the space of deleted rows comes back to the disk; empty if by itself."""
         return ""
 
     # --- backups ------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from curio_persistence.views.steps import Branch, RecordRef, Step
 
 DEEPEST = 50
-"""Generations of child runs that are followed: agents with more of them start each other."""
+"""The generations of child runs that are followed; deeper trees are agents in a loop."""
 
 
 class RunViews(Runs):

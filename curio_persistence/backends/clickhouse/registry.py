@@ -24,7 +24,7 @@ _LASTS = 60.0
 _SETTLES = 0.2
 """Seconds in which a program that has found no lease writes its own."""
 _NOW = "toUnixTimestamp64Milli(now64(3)) / 1000"
-"""The server's clock, in seconds."""
+"""The server's clock in SQL, in seconds."""
 _held: set[str] = set()
 """The leases that replicators in this process have, or are about to take."""
 
@@ -47,7 +47,7 @@ def sources(client: ClickHouseClient) -> list[Source]:
 
 
 def seconds_behind(client: ClickHouseClient) -> dict[str, float]:
-    """Return for each source how long ago all that was committed there had been sent."""
+    """Return for each source the seconds since all its committed rows had been sent."""
     return dict(
         client.rows(
             f"SELECT source_name, {_NOW} - toFloat64(mark) FROM replica_sync FINAL "
@@ -57,7 +57,7 @@ def seconds_behind(client: ClickHouseClient) -> dict[str, float]:
 
 
 def note_current(client: ClickHouseClient, source: str, ago: float) -> None:
-    """Note that all is here that was committed so many seconds ago, by the server's clock."""
+    """Note that the replica has all rows committed so many seconds ago, by the server's clock."""
     client.command(
         "INSERT INTO replica_sync (source_name, name, n, mark, intent) SELECT %s, 'current', "
         f"toUnixTimestamp64Micro(now64(6)), toString({_NOW} - %s), ''",
@@ -193,7 +193,7 @@ class Lease:
 
 
 def _has_ended(holder: str) -> bool:
-    """Return whether a lease is left from a process of this machine that does not run any more.
+    """Return whether a lease belongs to a process of this machine that has ended.
 
     One with the number of this process is left from an earlier one, unless a thread holds it.
     """

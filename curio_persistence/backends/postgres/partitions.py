@@ -91,7 +91,7 @@ class Missing(NamedTuple):
 
 
 def missing(table: Table[Any], bounds: Iterable[str]) -> list[Missing]:
-    """Return what is missing between the partitions with these bounds, before and after them."""
+    """Return the partitions that are missing before, between and after those with these bounds."""
     spans = sorted(map(_span, bounds))
     edges = [(_ALWAYS, _ALWAYS), *spans, (_NEVER, _NEVER)]
     return [
@@ -138,9 +138,9 @@ class Sizes(NamedTuple):
     months: Sequence[tuple[str, int]]
     """The oldest first."""
     before: int
-    """Those of rows before the first month."""
+    """The bytes of rows before the first month."""
     after: int
-    """Those of rows after the last one."""
+    """The bytes of rows after the last month."""
 
 
 def sizes_check(events: Sizes, this_month: str) -> HealthCheck:

@@ -116,7 +116,7 @@ class Lifecycle(Rules):
         progress: Progress | None,
         archiver: Archiver | None,
     ) -> ExpireReport:
-        """Delete what the policies let go, and store the report."""
+        """Delete the records that no policy keeps, and store the report."""
         store, report = self._store, ExpireReport(dry_run=False, cutoff=forest.cutoff)
         steps = Steps(store, lease, share, self._share_left(report.cutoff))
         expiry = Expiry(store, self._clock, forest, steps, report, archiver)

@@ -1,4 +1,4 @@
-"""What expires without a run: calls that belong to none, and spans of which none is stored."""
+"""Find expired records without a run: model calls without one, and spans of a missing one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an expiry would delete: the report of a dry run."""
+"""Count the records that an expiry would delete, for the report of a dry run."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Rules(Capability):
             audit(self._store, self._clock, "set policy", policy.name, "policy", **policy.to_dict())
 
     def remove_policy(self, name: str) -> bool:
-        """Remove a policy; return False if there is none of this name."""
+        """Remove a policy; return False if no policy has this name."""
         return self._remove("policy", name)
 
     def hold(
@@ -68,7 +68,7 @@ class Rules(Capability):
             audit(self._store, self._clock, "hold", name, "hold", **held)
 
     def release(self, name: str) -> bool:
-        """Remove a hold; return False if there is none of this name."""
+        """Remove a hold; return False if no hold has this name."""
         return self._remove("hold", name)
 
     def holds(self) -> dict[str, dict[str, Any]]:
@@ -92,7 +92,7 @@ class Rules(Capability):
 
 
 def checked_policies(policies: Any) -> list[RetentionPolicy]:
-    """Return the policies of an argument; raise InvalidValueError for what is none."""
+    """Return the policies of an argument; raise InvalidValueError for other values."""
     found = list(policies) if isinstance(policies, Iterable) else [policies]
     for policy in found:
         if not isinstance(policy, RetentionPolicy):

@@ -8,7 +8,7 @@ from operator import sub
 from curio_persistence.store.search_index import Document, SearchIndex
 
 _FARTHEST = 16
-"""A free slot is looked for in steps of so many times as many slots as are needed."""
+"""The slots searched for free ones in one step, for each slot that is needed."""
 
 
 def placed_at_free_slots(

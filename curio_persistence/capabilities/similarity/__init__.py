@@ -57,7 +57,7 @@ __all__ = ["SimilarFilters", "SimilarHit", "SimilarHits", "Similarity", "TextKin
 
 _LONGEST_ID = 255
 _MANY = 100_000
-"""Texts from which on an index is worth the time to build it."""
+"""The number of texts from which an index is worth its build time."""
 
 
 class Similarity(Capability):
@@ -233,7 +233,7 @@ class Similarity(Capability):
         return vector, run_id
 
     def _text_of_run(self, name: str, kind: TextKind | None) -> tuple[str, str] | None:
-        """Return a text of the run with this id, and the id; None if there is no such run."""
+        """Return a text of the run with this id, and the id; None if the run does not exist."""
         if len(name) > _LONGEST_ID or not name.isprintable():
             return None
         part = PARTS[RUNS]

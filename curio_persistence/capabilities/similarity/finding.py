@@ -19,7 +19,7 @@ _FEW = 20_000
 """Records that pass filters of which all are compared; of more, the most similar are looked at
 until enough of them pass."""
 _VERY_FEW = 2_000
-"""Of so few only the vectors are read, also where all could be kept in memory."""
+"""The number of records up to which only their own vectors are read, even if all fit in memory."""
 _AT_LEAST = 20
 _FARTHER = 20
 """An index of vectors is asked again for so many times as many, before all are compared."""

@@ -94,7 +94,7 @@ class Matrix(forking.Forkable):
         return _joined(found)
 
     def _updated(self, blocks: tuple[Block, ...]) -> tuple[tuple[Block, ...], Iterator[Block]]:
-        """Return the blocks with what is new, and a reader of what there is no room for."""
+        """Return the blocks with new vectors, and a reader of those that do not fit in memory."""
         if blocks and not self._is_stored(blocks[-1]):
             blocks = ()  # The newest row was deleted, and its id may be that of another one.
         elif blocks and monotonic() >= self._looked + _LOOK_EVERY:

@@ -101,7 +101,7 @@ class Model(forking.Forkable):
         try:
             vectors = np.asarray(returned, dtype=np.float64)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise self._refusal(f"returned what is no array of numbers: {error}") from error
+            raise self._refusal(f"returned a value that is no array of numbers: {error}") from error
         if vectors.ndim != 2 or len(vectors) != count:
             shape = " × ".join(map(str, vectors.shape)) or "a single number"
             raise self._refusal(f"returned {shape} for {count} texts, not one vector for each")

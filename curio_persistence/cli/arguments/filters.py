@@ -146,7 +146,7 @@ def add_filters(parser: _ActionsContainer, records: str, *names: str) -> None:
 
 
 def resolve_projects(persistence: Persistence, options: Namespace) -> None:
-    """Put the paths that end in it in place of each name that was given as --project."""
+    """Replace each name given as --project by the paths that end in it."""
     if options.project:
         known = persistence.values("project")
         options.project = [path for given in options.project for path in _named(given, known)]

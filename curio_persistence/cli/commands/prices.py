@@ -113,7 +113,7 @@ def run(options: Namespace, output: Output) -> int:
 
 
 def _open_if_there_is_one(options: Namespace) -> Persistence:
-    """Open the database, which may have prices; without one, prices are shown all the same."""
+    """Open the database for its prices; if none exists, use an empty one in memory."""
     from curio_persistence import InMemoryPersistence  # Slow to import.
 
     try:
@@ -212,7 +212,7 @@ def _moment(text: str | None) -> Any:
 
 
 def _change(options: Namespace, output: Output) -> int:
-    """Save or remove prices in the database. None are read before: one may be damaged."""
+    """Save or remove prices in the database, without reading saved ones, which may be damaged."""
     config = replace(database(options), prices=False)
     config.get_persistence(read_only=True).close()  # Which tells what is missing.
     with config.get_persistence(initialize=False) as persistence:

@@ -1,1 +1,1 @@
-"""Numbers and charts that several pages show: how runs ended, what they cost, what they called."""
+"""Numbers and charts that several pages show: endings of runs, costs, model and tool calls."""

@@ -1,1 +1,1 @@
-"""What any page needs of HTTP: URLs, static files, downloads, errors as answers."""
+"""HTTP for all pages: URLs, static files, downloads, and errors as answers."""

@@ -1,1 +1,1 @@
-"""The parts that several pages show: the rail, a step in full, rows of events, hits of a search."""
+"""Parts that several pages show: the rail, a step in full, rows of events, hits of a search."""

@@ -1,1 +1,1 @@
-"""What a request asks for: its filters and its window of time, its records, and who reads."""
+"""Read a request: its filters and window of time, its records, and its reader."""

@@ -1,1 +1,1 @@
-"""From a free port to a clean end: the database, the socket, the server."""
+"""Run a server: open the database and a socket, serve, and close them."""

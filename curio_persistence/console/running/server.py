@@ -1,4 +1,4 @@
-"""The socket of a server, and the server on it: one way for the console and for `serve`."""
+"""Open the socket of a server and run the server on it, for the console and for `serve`."""
 
 from __future__ import annotations
 

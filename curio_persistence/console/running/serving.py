@@ -21,7 +21,7 @@ from curio_persistence.persistence import Persistence
 
 PORT = 7410
 _PORTS = 20
-"""Ports that are tried, from the usual one on."""
+"""The number of ports to try, from the usual one on."""
 _LAST_PORT = 65_535
 _IF_TAKEN = "another console: choose another one (--port), or leave it out"
 
@@ -66,7 +66,7 @@ def check_reach(host: str, options: ConsoleOptions) -> None:
 def _source(
     database: Persistence | DatabaseConfig, options: ConsoleOptions, stack: ExitStack
 ) -> Source:
-    """Return what opens the database, and index it meanwhile; a persistence is left as it is."""
+    """Return a function that gives the persistence; open and index a database meanwhile."""
     if not isinstance(database, DatabaseConfig):
         return lambda: database
     opening = Opening(database, read_only=not options.stores)

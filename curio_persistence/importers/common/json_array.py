@@ -114,7 +114,7 @@ class ArrayItems:
         return value, end
 
     def _expect_more(self) -> None:
-        """Read on, because what is held is no whole item."""
+        """Read more, because the text held is not a whole item."""
         if self._is_whole:
             raise InvalidValueError(f"is not JSON from line {self._line} on, or was cut off")
         if len(self._held) - self._at > MAX_BYTES:

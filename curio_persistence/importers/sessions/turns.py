@@ -44,7 +44,7 @@ class Conversation:
     id: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     scope: Sequence[str] | None = None
-    """What the ids of its records begin with, if that is not the session."""
+    """The prefix of the ids of its records, if that is not the session."""
 
     def named(self, *key: str) -> str:
         """Return the id of a run, an event or a call of this session."""

@@ -25,7 +25,7 @@ _LACKING = any_of(
     (Filter("final_synthesis_output", "is null"),),
     (Filter("metadata", "is not null"),),
 )
-"""Passes runs that lack words or may have those of their calls."""
+"""Passes runs without texts, and runs that may have taken the texts of their calls."""
 _LOOKED_AT = (1, 8)
 """The numbers of calls that are read for one that is no embedding: nearly always it is the first.
 """

@@ -114,7 +114,7 @@ def _parsed(kind: Any, body: bytes) -> Any:
 
 
 def _source(resource: Any, scope: Any) -> Source:
-    """Return the maker of some spans: the same value for the same maker, which is in each body."""
+    """Return the maker of some spans; the same maker is the same object in each body."""
     told = resource.resource.SerializeToString(), scope.scope.SerializeToString()
     is_short = sum(map(len, told)) <= _SHORT
     make = _source_told if is_short else _source_told.__wrapped__

@@ -326,7 +326,7 @@ class Sources:
         self.rows: dict[str, Row] = {}
 
     def id_of(self, source: Source) -> str:
-        """Return the id of a source, which is to be stored."""
+        """Return the id of a source, and queue the source to be stored."""
         row = self._known.row_of(source)
         source_id = str(row["source_id"])
         if source_id not in self.rows:

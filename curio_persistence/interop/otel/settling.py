@@ -127,7 +127,7 @@ class Settling:
     # --- calls and events ---------------------------------------------------------------------
 
     def _known(self, table: Table[Any], may_have: Callable[[Node], bool]) -> dict[str, _Known]:
-        """Return the stored records of those decided spans that may have one, by event_ids."""
+        """Return by event_id the stored records of decided spans."""
         around = self._around
         nodes = (*map(around.nodes.__getitem__, around.decided), *around.former)
         ids = tuple({event_id(node.key) for node in nodes if may_have(node)})

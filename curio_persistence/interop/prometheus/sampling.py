@@ -176,7 +176,7 @@ class Sampler:
             sample.add("stored", self._newest[kind], kind)
 
     def _add_lags(self, sample: Sample, replicated: list[Replicated]) -> None:
-        """Add how far a replica is behind; what was ever stored, and alerts, its sources tell."""
+        """Add the lag of a replica; stored records and alerts are metrics of its sources."""
         for source in replicated:
             if source.behind is not None:
                 sample.add("replica_behind", max(source.behind, 0.0), source.name)
