@@ -8,7 +8,7 @@ from itertools import count, islice
 
 from benchmarks.cases.sides import Case, apart, check
 from benchmarks.raw.run_log import RawRunLog, postgres_log, sqlite_log
-from benchmarks.support import rows
+from benchmarks.support import fill, rows
 from benchmarks.support.report import Goal, Line
 from benchmarks.support.timing import WRITES_IN_A_ROW, Chunk, interleave, timed
 from benchmarks.support.workspace import Workspace
@@ -40,7 +40,7 @@ def sqlite_run_logs(work: Workspace) -> list[Line]:
         closing(sqlite_log(theirs)) as raw,
         SQLitePersistence(mine) as ours,
     ):
-        return _lines("SQLite", work, raw, ours)
+        return _lines("SQLite", work, raw, ours, lambda: None)
 
 
 def postgres_run_logs(work: Workspace) -> list[Line]:
@@ -50,13 +50,20 @@ def postgres_run_logs(work: Workspace) -> list[Line]:
         PostgresPersistence(dsn=work.dsn, schema=mine) as ours,
         apart(work),
     ):
-        return _lines("PostgreSQL", work, raw, ours)
+
+        def analyze() -> None:
+            for schema in (theirs, mine):
+                fill.analyze(work.dsn, schema)
+
+        return _lines("PostgreSQL", work, raw, ours, analyze)
 
 
 CASES: dict[str, Case] = {"sqlite-runlog": sqlite_run_logs, "postgres-runlog": postgres_run_logs}
 
 
-def _lines(name: str, work: Workspace, raw: RawRunLog, ours: Persistence) -> list[Line]:
+def _lines(
+    name: str, work: Workspace, raw: RawRunLog, ours: Persistence, analyze: Callable[[], None]
+) -> list[Line]:
     raw.begin(_SESSION)
     is_sqlite = name == "SQLite"  # The floors are those of SQLite.
     informative = Goal(None, None)
@@ -90,6 +97,7 @@ def _lines(name: str, work: Workspace, raw: RawRunLog, ours: Persistence) -> lis
         chunks=max(work.sizes.batched // _BATCH, 1),
         repetitions=work.sizes.repetitions,
     )
+    analyze()  # Without statistics of the session, the server reads all of its entries.
     middle = ours.runlog.max_sequence(_SESSION) // 2
     found = ours.runlog.step_views(_SESSION, start=middle, limit=100)
     check([view.sequence for view in found], [row[7] for row in raw.page(_SESSION, middle)])

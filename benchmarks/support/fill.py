@@ -143,8 +143,14 @@ def postgres_schema(dsn: str, schema: str, content: Iterable[Content]) -> None:
             for table, columns, chunks in content:
                 for chunk in chunks:
                     _copy(cursor, table, columns, chunk)
+    analyze(dsn, schema)
+
+
+def analyze(dsn: str, schema: str) -> None:
+    """Vacuum and analyse the tables of a schema, as autovacuum does within a minute or so."""
+    with _connected(dsn) as cursor:
         for table in _TABLES:
-            cursor.execute(f"VACUUM (ANALYZE) {table}")
+            cursor.execute(f"VACUUM (ANALYZE) {schema}.{table}")
 
 
 def timed_schema(dsn: str, schema: str, content: Iterable[Content], since: datetime) -> None:
@@ -156,8 +162,7 @@ def timed_schema(dsn: str, schema: str, content: Iterable[Content], since: datet
         for table, columns, chunks in content:
             for chunk in chunks:
                 _copy(cursor, table, columns, chunk)
-        for table in _TABLES:
-            cursor.execute(f"VACUUM (ANALYZE) {table}")
+    analyze(dsn, schema)
 
 
 @contextmanager
