@@ -95,7 +95,7 @@ class Store(OptionalParts):
         """
         return None
 
-    def check_feed(self) -> None:  # See below.
+    def check_feed(self) -> None:  # By default, nothing.
         """Raise UnsupportedError where the open transactions of others cannot be known."""
 
     @property
@@ -270,7 +270,7 @@ class Store(OptionalParts):
         with self.transaction():
             yield self.stream_query
 
-    def reserve_ids(self, table: Table[Any], last: int) -> None:  # See below.
+    def reserve_ids(self, table: Table[Any], last: int) -> None:  # By default, nothing.
         """Assign ids above this one from now on, because rows with ids up to it are about to come.
 
         A store does nothing if a row without an `id` always gets one above all stored ids.
@@ -400,7 +400,7 @@ class Store(OptionalParts):
         if self._is_inside():
             raise UnsupportedError(f"A transaction is open in this thread: end it before {call}.")
 
-    def advisory_lock(self, purpose: str) -> None:  # See below.
+    def advisory_lock(self, purpose: str) -> None:  # By default, nothing.
         """Wait, inside a transaction, until no other one holds the lock for this purpose.
 
         The rows stored under it are visible from then on. A store does nothing if a transaction

@@ -30,7 +30,7 @@ class OptionalParts(ABC):  # Stores are abstract.
 
     # --- partitions ---------------------------------------------------------------------------
 
-    def prepare_times(self, since: datetime | None = None) -> None:  # See below.  # noqa: B027
+    def prepare_times(self, since: datetime | None = None) -> None:  # noqa: B027  # By default, nothing.
         """Make partitions for the months from a time, or the first that has one, to some ahead.
 
         Raises BusyError if the tables are in use all the time; rows are stored without it as well.
@@ -62,7 +62,7 @@ class OptionalParts(ABC):  # Stores are abstract.
         """
         raise UnsupportedError(f"{self.location} has no partitions.")
 
-    def drop_empty_partitions(self, before: str) -> None:  # See below.  # noqa: B027
+    def drop_empty_partitions(self, before: str) -> None:  # noqa: B027  # By default, nothing.
         """Drop the oldest empty partitions that end at a time or before it."""
 
     # --- indexes on demand --------------------------------------------------------------------
@@ -95,7 +95,7 @@ class OptionalParts(ABC):  # Stores are abstract.
 
     # --- the engine ---------------------------------------------------------------------------
 
-    def checkpoint(self) -> None:  # noqa: B027  # See below.
+    def checkpoint(self) -> None:  # noqa: B027  # By default, nothing.
         """Write a part of the log back into the database, if it has grown.
 
         Long jobs call this between their transactions: it takes some milliseconds each time, where
@@ -116,7 +116,7 @@ class OptionalParts(ABC):  # Stores are abstract.
         """Return how many bytes the records take; None where deleting them would not change it."""
         return None
 
-    def sweep_texts(self) -> None:  # noqa: B027  # See below.
+    def sweep_texts(self) -> None:  # noqa: B027  # By default, nothing.
         """Delete long texts that deletions of this store have left for later.
 
         A deletion calls this at its end. Does nothing where a row holds its own texts.
